@@ -1,3 +1,4 @@
 import { shared } from './vitest.shared.js';
 
-export default shared(['test/**/*.test.ts', 'packages/*/test/**/*.test.ts', 'apps/*/test/**/*.test.ts']);
+// Everything by path: `npx vitest run packages/geometry`, `npx vitest run --dir test`.
+export default shared(['**/*.test.ts']);
