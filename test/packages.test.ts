@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
+import { preProcessFile } from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { importTable, libraries } from '../eslint.config.js';
 
@@ -32,10 +33,10 @@ const sourceFiles = (folder: string) =>
 
 /** Names of the packages that a source text imports: `@granule/geometry/bits` is `@granule/geometry`. */
 const importedPackages = (source: string) =>
-  [...source.matchAll(/^(?:import|export)\s[^;]*?from '([^'.][^']*)'|\bimport\('([^'.][^']*)'\)/gm)]
-    .map((match) => match[1] ?? match[2])
-    .map((name) => name.split('/').slice(0, name.startsWith('@') ? 2 : 1).join('/'))
-    .filter((name) => !name.startsWith('node:'));
+  preProcessFile(source)
+    .importedFiles.map(({ fileName }) => fileName)
+    .filter((name) => !name.startsWith('.') && !name.startsWith('node:'))
+    .map((name) => name.split('/').slice(0, name.startsWith('@') ? 2 : 1).join('/'));
 
 describe('the import table', () => {
   it('has a row for every package of the repository', () => {
