@@ -1,1 +1,4 @@
-export {};
+export { format, REGIMES } from './format/format.js';
+export { mairMemory } from './format/memory-type.js';
+export { BREAK_RULES } from './format/break.js';
+export type { Regime } from './format/shape.js';
