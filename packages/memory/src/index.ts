@@ -1,1 +1,2 @@
-export {};
+export * from './arena.js';
+export { checkArena } from './check.js';
