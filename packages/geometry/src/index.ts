@@ -1,1 +1,14 @@
-export {};
+export { FINAL_LEVEL, GRANULES, MAX_CONCATENATED, entrySpan, levelShift } from './granule.js';
+export type { Granule, GranuleShape, Level } from './granule.js';
+export type { Refused, Result } from './refusal.js';
+export { tableGeometry } from './table-geometry.js';
+export type { Shape, TableGeometry } from './table-geometry.js';
+export { PA_RANGES } from './features.js';
+export type { GeometryFeatures } from './features.js';
+export { hostLevels, kvmStage2Levels, largestIpaForHost, levels } from './levels.js';
+export type { Host } from './levels.js';
+export { stage1Geometry } from './stage1.js';
+export type { Stage1Options } from './stage1.js';
+export { kvmIpaLimit, legalStartLevels, stage2Geometry } from './stage2.js';
+export type { Stage2Options, Stage2Sizes, StartLevelPolicy } from './stage2.js';
+export { startLevelRange } from './start-level.js';
