@@ -87,7 +87,9 @@ export class TableArena implements TableMemory {
       return -1;
     }
     this.taken += pages;
-    this.#state.fill(1, page, page + pages);
+    for (let i = page; i < page + pages; i += 1) {
+      this.#state[i] = 1;
+    }
     return (this.firstPage + page) * this.#pageBytes;
   }
 
@@ -99,8 +101,10 @@ export class TableArena implements TableMemory {
         throw new RangeError(`page ${hex((this.firstPage + i) * this.#pageBytes)} is given back but was not taken`);
       }
     }
-    this.#state.fill(0, page, page + pages);
-    this.counts.fill(0, page, page + pages);
+    for (let i = page; i < page + pages; i += 1) {
+      this.#state[i] = 0;
+      this.counts[i] = 0;
+    }
     this.taken -= pages;
     if (pages === 1) {
       this.#pushSingle(page);
