@@ -53,23 +53,23 @@ function conditionProblem({ granule, ds, ttst, paBits }: Stage2Shape, level: Lev
   return refuse('pa-too-small-for-start-level', sentence, SOURCE);
 }
 
-/** Why a stage-2 table may not start at a level; undefined where it may. */
-export function startLevelProblem(shape: Stage2Shape, level: Level): Refused | undefined {
-  const problem = conditionProblem(shape, level);
-  if (problem !== undefined) return problem;
-  const { granule, iaBits } = shape;
+/** Why an IPA size does not fit a start level; undefined where it does. */
+export function rangeProblem(granule: Granule, iaBits: number, level: Level): Refused | undefined {
   const { min, max } = startLevelRange(granule, level);
   const source = 'DDI 0487 D8.2, Concatenated translation tables; AArch64.S2InconsistentSL';
   if (iaBits < min) {
     const sentence = `start level ${level} with ${granule} pages is for an IPA of ${min} bits or more: ${iaBits} bits leave it nothing to resolve`;
     return refuse('start-level-too-shallow', sentence, source);
   }
-  if (iaBits > max) {
-    const tables = 2 ** (iaBits - max) * MAX_CONCATENATED;
-    const sentence = `start level ${level} would need ${tables} concatenated tables for a ${iaBits}-bit IPA with ${granule} pages; at most 16 are allowed`;
-    return refuse('concatenation-over-16', sentence, source);
-  }
-  return undefined;
+  if (iaBits <= max) return undefined;
+  const tables = 2 ** (iaBits - max) * MAX_CONCATENATED;
+  const sentence = `start level ${level} would need ${tables} concatenated tables for a ${iaBits}-bit IPA with ${granule} pages; at most 16 are allowed`;
+  return refuse('concatenation-over-16', sentence, source);
+}
+
+/** Why a stage-2 table may not start at a level; undefined where it may. */
+export function startLevelProblem(shape: Stage2Shape, level: Level): Refused | undefined {
+  return conditionProblem(shape, level) ?? rangeProblem(shape.granule, shape.iaBits, level);
 }
 
 /** Legal start levels, fewest levels first. */
