@@ -85,8 +85,3 @@ export function placeField(field: Field, value: bigint): bigint {
 export function fieldWidth(field: Field): number {
   return field.msb - field.lsb + 1;
 }
-
-/** Two unsigned halves as one 64-bit word. */
-export function joinHalves(lo: number, hi: number): bigint {
-  return (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
-}

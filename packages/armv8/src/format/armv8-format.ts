@@ -3,8 +3,8 @@ import {
   type FormatNumbers, type Outcome, type Rule, type TableAttributes, type TlbiSequences, type Words,
 } from '@granule/contract';
 import type { Level, TableGeometry } from '@granule/geometry';
-import type { OutputAddress } from '@granule/geometry/bits';
-import { hasField, joinHalves, slotOf, takeField, type Slot, takeSlot } from '../fields.js';
+import { bigintHigh, bigintLow, toBigint, type OutputAddress } from '@granule/geometry/bits';
+import { hasField, slotOf, takeField, takeSlot, type Slot } from '../fields.js';
 import { BREAK_RULES } from './break.js';
 import { descriptorLayout } from './layouts.js';
 import type { LeafCodec, Relaxation } from './leaf.js';
@@ -115,11 +115,11 @@ export class Armv8Format implements Format {
       return refused('annotation.value', `Annotation value ${value} does not fit the 59 bits 59:1.`, ANNOTATION_SOURCE);
     }
     const word = (BigInt(type) << 60n) | (value << 1n);
-    return done({ lo: Number(word & 0xffff_ffffn), hi: Number(word >> 32n) });
+    return done({ lo: bigintLow(word), hi: bigintHigh(word) });
   }
 
   decodeAnnotation(lo: number, hi: number): { readonly type: number; readonly value: bigint } {
-    const word = joinHalves(lo, hi);
+    const word = toBigint(lo, hi);
     return { type: hi >>> 28, value: (word >> 1n) & ((1n << 59n) - 1n) };
   }
 
@@ -154,7 +154,7 @@ export class Armv8Format implements Format {
 
   explain(lo: number, hi: number, level: Level): readonly ExplainedField[] {
     const kind = this.kind(lo, hi, level);
-    const word = joinHalves(lo, hi);
+    const word = toBigint(lo, hi);
     return this.layout(kind, level).map((field) => {
       const value = takeField(field, word);
       return { ...field, value, meaning: describeField({ ...this.shape, level }, kind, field, value, word) };

@@ -1,6 +1,7 @@
 import { ENTRY, type EntryKind, type Field } from '@granule/contract';
+import { levelShift } from '@granule/geometry';
 import { IGNORED, layoutOf, type Row } from '../fields.js';
-import { leafLegal, plainBits, spanShift, topField, type LevelShape } from './shape.js';
+import { leafLegal, plainBits, topField, type LevelShape } from './shape.js';
 
 /**
  * Descriptor layouts of VMSAv8-64 as data. Clauses are of DDI 0487 (K.a numbering): D8.3.1 descriptor formats, D8.4 memory access control, D8.5 hardware
@@ -105,7 +106,7 @@ export function descriptorLayout(kind: EntryKind, shape: LevelShape): readonly F
       return layoutOf(INVALID, shape, FORMATS);
     case ENTRY.leaf: {
       if (!leafLegal(shape, shape.level)) return layoutOf(INVALID, shape, FORMATS);
-      const address = addressRows('OA', spanShift(shape.geometry, shape.level), shape);
+      const address = addressRows('OA', levelShift(shape.geometry.granule, shape.level), shape);
       return layoutOf([...(stage === 1 ? STAGE1_LEAF : STAGE2_LEAF), ...address], shape, FORMATS);
     }
     case ENTRY.table: {

@@ -1,7 +1,8 @@
 import type { Change, Field, FormatNumbers } from '@granule/contract';
+import { levelShift } from '@granule/geometry';
 import { hasField, slotMask, slotOf } from '../fields.js';
 import { noChange } from './leaf.js';
-import { leafLegal, plainBits, spanShift, topField, type Shape } from './shape.js';
+import { leafLegal, plainBits, topField, type Shape } from './shape.js';
 
 const LEVELS = [-1, 0, 1, 2, 3] as const;
 
@@ -23,7 +24,7 @@ const WRITE = 0x80;
 /** The numbers that hot loops read, from the leaf layout (that of a page) and the geometry. Properties stand in the contract's order: one object shape. */
 export function formatNumbers(shape: Shape, leaf: readonly Field[]): FormatNumbers {
   const { stage, pageShift } = shape.geometry;
-  const masks = LEVELS.map((level) => addressMask(plainBits(shape), spanShift(shape.geometry, level)));
+  const masks = LEVELS.map((level) => addressMask(plainBits(shape), levelShift(shape.geometry.granule, level)));
   const tableMask = addressMask(plainBits(shape), pageShift);
   const top = topField(shape);
   const maskOf = (name: string): { lo: number; hi: number } => slotMask(slotOf(leaf, name));

@@ -25,11 +25,6 @@ export interface LevelShape extends Shape {
   readonly level: Level;
 }
 
-/** Bits of address that an entry of this level does not translate: log2 of its span in bytes. */
-export function spanShift(geometry: TableGeometry, level: number): number {
-  return geometry.pageShift + geometry.stride * (3 - level);
-}
-
 /**
  * Whether a leaf may stand at this level (DDI 0487 D8.3.1, block descriptor tables): pages at level 3; blocks at level 2; at level 1 with 4K, with 16K
  * and DS = 1, and with 64K where 52-bit addresses are implemented; at level 0 with 4K and DS = 1.
