@@ -1,0 +1,55 @@
+import fc from 'fast-check';
+
+/** What a test runner must offer: vitest's and node:test's `describe` and `it` both fit. */
+export interface Runner {
+  readonly describe: (name: string, body: () => void) => unknown;
+  readonly it: (name: string, body: () => void) => unknown;
+}
+
+/** How long random laws run, and from which seed. */
+export interface Budget {
+  /** Random cases per law. */
+  readonly runs: number;
+  /** Absent: a fresh seed every time; a failure prints the one in use. */
+  readonly seed?: number;
+}
+
+/** A law that does not hold. `assertion` is its stable name. */
+export class ConformanceError extends Error {
+  override readonly name = 'ConformanceError';
+
+  constructor(
+    readonly assertion: string,
+    readonly sentence: string,
+    detail = '',
+  ) {
+    super(`${assertion}: ${sentence}${detail}`);
+  }
+}
+
+/** Fails under the stable name of an assertion where the condition does not hold. */
+export function ensure(assertion: string, condition: boolean, sentence: string | (() => string)): asserts condition {
+  if (!condition) {
+    throw new ConformanceError(assertion, typeof sentence === 'string' ? sentence : sentence());
+  }
+}
+
+/**
+ * Checks a law on random values. The failure carries the name of the assertion that broke, the smallest value found, and the seed and path that
+ * reproduce it; anything thrown that is not an assertion is reported as a crash.
+ */
+export function forAll<T>(arbitrary: fc.Arbitrary<T>, budget: Budget, law: (value: T) => void): void {
+  const report = fc.check(
+    fc.property(arbitrary, (value) => law(value)),
+    { numRuns: budget.runs, ...(budget.seed === undefined ? {} : { seed: budget.seed }) },
+  );
+  if (!report.failed) {
+    return;
+  }
+  const cause: unknown = report.errorInstance;
+  const where = `\n  with ${fc.stringify(report.counterexample?.[0])}\n  seed ${report.seed}, path ${report.counterexamplePath ?? 'none'}`;
+  if (cause instanceof ConformanceError) {
+    throw new ConformanceError(cause.assertion, cause.sentence, where);
+  }
+  throw new Error(`crash: ${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}${where}`, { cause });
+}
