@@ -91,10 +91,11 @@ function countTables(geometry: TableGeometry, regions: readonly PoolRegion[]): P
   return { byLevel, pages, bytes: pages * pow2(pageShift) };
 }
 
-function regionProblem({ iaBits, pageShift }: TableGeometry, { start, size, oa = start }: PoolRegion): Refused | undefined {
-  const exact = [start, size, oa].every((each) => checkAddress(each) && isAligned(each, pageShift));
+function regionProblem({ iaBits, pageShift }: TableGeometry, { start, size, oa }: PoolRegion): Refused | undefined {
+  const output: number = oa ?? start;
+  const exact = [start, size, output].every((each) => checkAddress(each) && isAligned(each, pageShift));
   if (!exact || size === 0) {
-    const sentence = `region at ${start} of ${size} bytes, mapped to ${oa}, is not one or more whole pages of ${pow2(pageShift)} bytes`;
+    const sentence = `region at ${start} of ${size} bytes, mapped to ${output}, is not one or more whole pages of ${pow2(pageShift)} bytes`;
     return refuse('region-not-pages', sentence, 'DDI 0487 D8.2, Translation granules');
   }
   if (start + size <= pow2(iaBits)) return undefined;
