@@ -1,6 +1,11 @@
-export { format, REGIMES } from './format/format.js';
-export { mairMemory } from './format/memory-type.js';
-export { BREAK_RULES } from './format/break.js';
-export type { Regime } from './format/shape.js';
+export { armv8 } from './backend.js';
+export { describeFaultStatus } from './fault-status.js';
 export { faults } from './faults.js';
+export { BREAK_RULES } from './format/break.js';
+export { format, REGIMES } from './format/format.js';
+export { mairMemory, SHAREABILITY, STAGE2_MEMORY, STAGE2_MEMORY_FWB } from './format/memory-type.js';
+export type { Regime } from './format/shape.js';
+export { instructions } from './instructions/codec.js';
+export { rangeParts, type RangePart } from './instructions/range.js';
+export { baseAddress } from './registers/base.js';
 export { registers } from './registers/registers.js';

@@ -60,7 +60,7 @@ export class Armv8Format implements Format {
     this.layouts = KINDS.map((kind) => LEVELS.map((level) => descriptorLayout(kind, { ...shape, level })));
     this.table = new TableCodec(shape, descriptorLayout(ENTRY.table, { ...shape, level: 2 }));
     this.output = new OutputCodec(shape);
-    this.breaks = breakFields(page, this.layouts[ENTRY.leaf]![3]!);
+    this.breaks = breakFields(page, this.layouts[ENTRY.leaf][3]);
   }
 
   kind(lo: number, hi: number, level: Level): EntryKind {
@@ -72,7 +72,7 @@ export class Armv8Format implements Format {
 
   /** Attribute bits and type of a leaf. Refused: `attributes.*`; `attributes.level` where the level has no leaf. */
   encodeLeaf(request: AttributeRequest, level: Level): Outcome<Words> {
-    const type = this.numbers.leafType[level + 1]!;
+    const type = this.numbers.leafType[level + 1];
     if (type < 0) {
       const { granule, ds } = this.geometry;
       const sentence = `Level ${level} has no block descriptor with the ${granule} granule and DS ${ds ? 1 : 0}.`;
@@ -88,7 +88,7 @@ export class Armv8Format implements Format {
   }
 
   leafOutput(lo: number, hi: number, level: Level): OutputAddress {
-    return this.output.decode(lo, hi, this.numbers.leafOaLo[level + 1]!, this.numbers.leafOaHi[level + 1]!);
+    return this.output.decode(lo, hi, this.numbers.leafOaLo[level + 1], this.numbers.leafOaHi[level + 1]);
   }
 
   encodeTable(attributes: Partial<TableAttributes> = {}): Outcome<Words> {
@@ -149,7 +149,7 @@ export class Armv8Format implements Format {
   }
 
   layout(kind: EntryKind, level: Level): readonly Field[] {
-    return this.layouts[kind]![level + 1]!;
+    return this.layouts[kind][level + 1];
   }
 
   explain(lo: number, hi: number, level: Level): readonly ExplainedField[] {

@@ -64,7 +64,7 @@ export class CommonLeaf {
   }
 
   shareability(lo: number, hi: number): Shareability {
-    return this.sh === undefined ? this.fixed : SHAREABILITY[takeSlot(this.sh, lo, hi)]!;
+    return this.sh === undefined ? this.fixed : SHAREABILITY[takeSlot(this.sh, lo, hi)];
   }
 
   encode(want: Attributes): Outcome<Words> {

@@ -30,7 +30,7 @@ const AP_TABLE = [
 ];
 
 function memAttr(value: number, { shape }: Context): string {
-  return (shape.fwb ? STAGE2_MEMORY_FWB : STAGE2_MEMORY)[value]!;
+  return (shape.fwb ? STAGE2_MEMORY_FWB : STAGE2_MEMORY)[value];
 }
 
 function attrIndx(value: number, { shape }: Context): string {
@@ -40,7 +40,7 @@ function attrIndx(value: number, { shape }: Context): string {
 }
 
 function executeNever(value: number, { field }: Context): string {
-  if (field.msb !== field.lsb) return XN_XNX[value]!;
+  if (field.msb !== field.lsb) return XN_XNX[value];
   return value === 0 ? 'executable' : 'not executable';
 }
 
@@ -74,7 +74,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   nT: flag('may be cached', 'no translation: not to be cached in a TLB that conflicts (FEAT_BBM)'),
   FnXS: flag('XS attribute of stage 1', 'XS attribute is 0'),
   AF: flag('not accessed: the first access faults or sets the flag', 'accessed'),
-  SH: (value) => (SHAREABILITY[value] === 'reserved' ? 'reserved' : `${SHAREABILITY[value]!} shareable`),
+  SH: (value) => (SHAREABILITY[value] === 'reserved' ? 'reserved' : `${SHAREABILITY[value]} shareable`),
   Type: typeBit,
   Valid: flag('invalid', 'valid'),
   UXN: flag('executable at EL0', 'not executable at EL0'),
@@ -84,11 +84,11 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   'AP[1]': flag('no EL0 access', 'EL0 access'),
   NS: flag('Secure output address space', 'Non-secure output address space'),
   AttrIndx: attrIndx,
-  S2AP: (value) => S2AP[value]!,
+  S2AP: (value) => S2AP[value],
   XN: executeNever,
   MemAttr: memAttr,
   NSTable: flag('tables below in the Secure address space', 'tables below in the Non-secure address space'),
-  APTable: (value, context) => hpd(AP_TABLE[value]!, context),
+  APTable: (value, context) => hpd(AP_TABLE[value], context),
   'APTable[1]': (value, context) => hpd(value === 0 ? 'no effect on the tables below' : 'no write access below', context),
   UXNTable: (value, context) => hpd(value === 0 ? 'no effect on the tables below' : 'not executable at EL0 below', context),
   PXNTable: (value, context) => hpd(value === 0 ? 'no effect on the tables below' : 'not executable at EL1 or EL2 below', context),
@@ -111,6 +111,6 @@ function invalidMeaning(field: Field, value: bigint, word: bigint): string {
 export function describeField(shape: LevelShape, kind: EntryKind, field: Field, value: bigint, word: bigint): string {
   if (kind === ENTRY.zero || kind === ENTRY.annotated) return invalidMeaning(field, value, word);
   const address = /^(?:OA|NextLevelTable)\[\d+:(\d+)\]$/.exec(field.name);
-  if (address !== null) return hex(value << BigInt(address[1]!));
-  return MEANINGS[field.name]!(Number(value), { shape, kind, field, word });
+  if (address !== null) return hex(value << BigInt(address[1]));
+  return MEANINGS[field.name](Number(value), { shape, kind, field, word });
 }

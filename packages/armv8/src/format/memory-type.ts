@@ -15,14 +15,14 @@ const STAGE2_CACHEABILITY: readonly (Cacheability | undefined)[] = [undefined, '
 /** Stage-2 MemAttr 0…15 with HCR_EL2.FWB = 0 (DDI 0487 D8.6.5, table of MemAttr[3:0]). */
 export const STAGE2_MEMORY: readonly MemoryType[] = Array.from({ length: 16 }, (_, attribute) => {
   const outer = STAGE2_CACHEABILITY[attribute >> 2];
-  if (outer === undefined) return DEVICE[attribute]!;
+  if (outer === undefined) return DEVICE[attribute];
   const inner = STAGE2_CACHEABILITY[attribute & 3];
   return inner === undefined ? 'reserved' : normal(outer, inner);
 });
 
 /** Stage-2 MemAttr 0…15 with HCR_EL2.FWB = 1 (DDI 0487 D8.6.6): bit 3 is RES0 and 0b0100 is reserved. */
 export const STAGE2_MEMORY_FWB: readonly MemoryType[] = Array.from({ length: 16 }, (_, attribute) => {
-  if (attribute < 4) return DEVICE[attribute]!;
+  if (attribute < 4) return DEVICE[attribute];
   switch (attribute) {
     case 0b0101:
       return 'normal-nc';
@@ -47,7 +47,7 @@ export function mairMemory(byte: number): MemoryType {
   const inner = byte & 0xf;
   if (outer === 0) {
     if ((inner & 0b0010) !== 0) return 'reserved';
-    return DEVICE[inner >> 2]!;
+    return DEVICE[inner >> 2];
   }
   if (byte === 0x40) return 'normal-nc';
   if (byte === 0xa0) return 'normal-wt';

@@ -24,8 +24,8 @@ export class OutputCodec {
 
   /** The address in a descriptor; `maskLo` and `maskHi` are its plain bits. */
   decode(lo: number, hi: number, maskLo: number, maskHi: number): OutputAddress {
-    const plain = fromHalves((lo & maskLo) >>> 0, (hi & maskHi) >>> 0) as number;
-    return (plain + ((lo >>> this.topLsb) & this.topMask) * this.topScale) as OutputAddress;
+    const plain = fromHalves((lo & maskLo) >>> 0, (hi & maskHi) >>> 0);
+    return (plain + ((lo >>> this.topLsb) & this.topMask) * this.topScale);
   }
 
   /** Refused: `oa.not-integer`, `oa.too-large`, `oa.not-aligned`. */

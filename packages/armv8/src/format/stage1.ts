@@ -53,7 +53,7 @@ export class Stage1Leaf implements LeafCodec {
       px: false,
       ux: false,
       user: false,
-      memory: this.memory[attrIndex]!,
+      memory: this.memory[attrIndex],
       attrIndex,
       shareability: this.common.defaultShareability,
       af: true,
@@ -74,7 +74,7 @@ export class Stage1Leaf implements LeafCodec {
       px: takeSlot(this.pxn, lo, hi) === 0,
       ux: takeSlot(this.uxn, lo, hi) === 0,
       user: this.user !== undefined && takeSlot(this.user, lo, hi) !== 0,
-      memory: this.memory[attrIndex]!,
+      memory: this.memory[attrIndex],
       attrIndex,
       shareability: this.common.shareability(lo, hi),
       af: this.common.af(lo, hi),
@@ -122,7 +122,7 @@ export class Stage1Leaf implements LeafCodec {
 
   memoryKey(lo: number, hi: number): string {
     const index = takeSlot(this.attrIndx, lo, hi);
-    const memory = this.memory[index]!;
+    const memory = this.memory[index];
     return memory === 'unknown' || memory === 'reserved' ? `AttrIndx ${index}` : memory;
   }
 

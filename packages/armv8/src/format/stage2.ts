@@ -56,7 +56,7 @@ export class Stage2Leaf implements LeafCodec {
       px,
       ux,
       user: false,
-      memory: this.memory[memAttr]!,
+      memory: this.memory[memAttr],
       attrIndex: memAttr,
       shareability: this.common.shareability(lo, hi),
       af: this.common.af(lo, hi),
@@ -134,7 +134,7 @@ export class Stage2Leaf implements LeafCodec {
         return refused('attributes.attr-index', `attrIndex ${attrIndex} is not a stage-2 MemAttr from 0 to 15.`, source);
       }
       if (memory !== undefined && memory !== this.memory[attrIndex]) {
-        const sentence = `attrIndex ${attrIndex} is MemAttr ${this.memory[attrIndex]!} at stage 2, not ${memory}: a stage-1 AttrIndx does not belong here.`;
+        const sentence = `attrIndex ${attrIndex} is MemAttr ${this.memory[attrIndex]} at stage 2, not ${memory}: a stage-1 AttrIndx does not belong here.`;
         return refused('attributes.memory-conflict', sentence, source);
       }
       return done(attrIndex);

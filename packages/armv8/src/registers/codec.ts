@@ -70,7 +70,7 @@ export function encodeRegister(name: string, fields: Readonly<Record<string, big
   const table = TABLES.get(name);
   if (table === undefined) return refused('register.unknown', `Register ${name} is not known.`, SOURCE);
   const known = layoutOfRows(table.rows).filter((field) => Object.hasOwn(fields, field.name) && !isReserved(field));
-  const hint = known.reduce((word, field) => word | placeField(field, BigInt(fields[field.name]!)), 0n);
+  const hint = known.reduce((word, field) => word | placeField(field, BigInt(fields[field.name])), 0n);
   const layout = layoutOfRows(table.variant?.(hint) ?? table.rows);
   let word = layout.filter(({ name: each }) => each === RES1).reduce((sum, field) => sum | placeField(field, -1n), 0n);
   for (const [key, given] of Object.entries(fields)) {

@@ -21,7 +21,7 @@ export function rowsOf(register: string, text: string, means: Readonly<Record<st
   return text.trim().split(/\s*[;\n]\s*/).map((line) => {
     const [name = '', bits = ''] = line.split(' ');
     const [msb, lsb = msb] = bits.split(':').map(Number);
-    const row = { name, msb: msb!, lsb: lsb!, clause: `DDI 0487 ${register}.${name}` };
+    const row = { name, msb: msb, lsb: lsb, clause: `DDI 0487 ${register}.${name}` };
     return means[name] === undefined ? row : { ...row, means: means[name] };
   });
 }
