@@ -15,8 +15,8 @@ export interface FormatConformanceOptions extends Runner {
   readonly regimes?: readonly string[];
   /** Default: each granule with input sizes of 32…52 bits, stage 1 and stage 2; those that the backend refuses are left out. */
   readonly geometries?: readonly TableGeometry[];
-  /** What else goes into the configuration of each format: features, MAIR, FWB, … */
-  readonly config?: Omit<FormatConfig, 'geometry'>;
+  /** What else goes into the configuration of the formats of a regime: features, MAIR, FWB, … */
+  readonly config?: (regime: string) => Omit<FormatConfig, 'geometry'>;
   /** Random cases per law and level; default 25. */
   readonly runs?: number;
   readonly seed?: number;
@@ -37,7 +37,7 @@ export const formatLaws: readonly FormatLaw[] = [
 function formatsOf(backend: Backend, regime: string, options: FormatConformanceOptions): readonly Format[] {
   const all = options.geometries ?? [...someGeometries(1), ...someGeometries(2)];
   return all.flatMap((geometry) => {
-    const outcome = backend.format(regime, { ...options.config, geometry });
+    const outcome = backend.format(regime, { ...options.config?.(regime), geometry });
     return outcome.kind === 'done' ? [outcome.value] : [];
   });
 }
@@ -58,7 +58,7 @@ export function formatConformance(backend: Backend, options: FormatConformanceOp
       for (const format of formats) {
         describe(geometryName(format.geometry), () => {
           for (const law of formatLaws) {
-            it(`${law.name}: ${law.sentence}`, () => law.check(format, budget, options.config?.features ?? {}));
+            it(`${law.name}: ${law.sentence}`, () => law.check(format, budget, options.config?.(regime).features ?? {}));
           }
         });
       }
