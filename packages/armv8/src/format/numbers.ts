@@ -6,8 +6,9 @@ import { leafLegal, plainBits, topField, type Shape } from './shape.js';
 
 const LEVELS = [-1, 0, 1, 2, 3] as const;
 
-/** Bits [plain − 1 : lsb] of a descriptor as halves. */
+/** Bits [plain − 1 : lsb] of a descriptor as halves; none where lsb is not below plain. */
 function addressMask(plain: number, lsb: number): { lo: number; hi: number } {
+  if (lsb >= plain) return { lo: 0, hi: 0 };
   const below = (bits: number): number => 2 ** Math.max(0, Math.min(32, bits)) - 1;
   return { lo: below(32) - below(lsb), hi: below(plain - 32) - below(lsb - 32) };
 }
