@@ -30,15 +30,22 @@ export function granuleProblem(granule: Granule, features: GeometryFeatures): Re
   return refuse('granule-not-implemented', sentence, 'DDI 0487, ID_AA64MMFR0_EL1.TGran4/TGran16/TGran64 and TGran4_2/TGran16_2/TGran64_2');
 }
 
-export function paProblem(field: string, bits: number, features: GeometryFeatures): Refused | undefined {
-  if (!PA_RANGES.includes(bits)) {
-    const sentence = `${field} is ${bits}; a physical address size is 32, 36, 40, 42, 44, 48 or 52 bits`;
-    return refuse('pa-not-a-parange', sentence, 'DDI 0487, ID_AA64MMFR0_EL1.PARange');
+function paRangeProblem(field: string, bits: number): Refused | undefined {
+  if (PA_RANGES.includes(bits)) return undefined;
+  const sentence = `${field} is ${bits}; a physical address size is 32, 36, 40, 42, 44, 48 or 52 bits`;
+  return refuse('pa-not-a-parange', sentence, 'DDI 0487, ID_AA64MMFR0_EL1.PARange');
+}
+
+/** The PS field may name more than the machine has; it then acts as what it has. */
+export function oaProblem(oaBits: number): Refused | undefined {
+  return paRangeProblem('oaBits', oaBits);
+}
+
+export function paProblem(paBits: number, features: GeometryFeatures): Refused | undefined {
+  if (paBits === MAX_BITS && !(features.lpa ?? false) && !(features.lpa2 ?? false)) {
+    return refuse('needs-lpa', 'paBits is 52, which needs FEAT_LPA', 'DDI 0487, ID_AA64MMFR0_EL1.PARange');
   }
-  if (bits === MAX_BITS && !(features.lpa ?? false) && !(features.lpa2 ?? false)) {
-    return refuse('needs-lpa', `${field} is 52, which needs FEAT_LPA`, 'DDI 0487, ID_AA64MMFR0_EL1.PARange');
-  }
-  return undefined;
+  return paRangeProblem('paBits', paBits);
 }
 
 /** The smallest physical address size that is not below 48 and holds an address of that many bits. */

@@ -1,5 +1,5 @@
 import {
-  effectiveDs, effectiveOaBits, granuleProblem, inputProblem, lpa2Problem, paProblem, PLAIN_BITS, type GeometryFeatures,
+  effectiveDs, effectiveOaBits, granuleProblem, inputProblem, lpa2Problem, oaProblem, paProblem, PLAIN_BITS, type GeometryFeatures,
 } from './features.js';
 import { FINAL_LEVEL, type Granule, type Level } from './granule.js';
 import { levels } from './levels.js';
@@ -41,7 +41,7 @@ export function stage1Geometry(options: Stage1Options): Result<TableGeometry> {
   if (early !== undefined) return early;
   const ds = effectiveDs({ granule, features, ds: options.ds, wanted: vaBits > PLAIN_BITS || requested > PLAIN_BITS });
   if (typeof ds !== 'boolean') return ds;
-  const problem = vaProblem(options, features, ds) ?? paProblem('paBits', paBits, features) ?? paProblem('oaBits', requested, features);
+  const problem = vaProblem(options, features, ds) ?? paProblem(paBits, features) ?? oaProblem(requested);
   if (problem !== undefined) return problem;
   const startLevel = (FINAL_LEVEL + 1 - levels(granule, vaBits)) as Level;
   return done(tableGeometry({ stage: 1, granule, iaBits: vaBits, oaBits: effectiveOaBits(granule, ds, requested, paBits), startLevel, ds }));

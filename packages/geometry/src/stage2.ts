@@ -1,5 +1,5 @@
 import {
-  defaultPaBits, effectiveDs, effectiveOaBits, granuleProblem, inputProblem, lpa2Problem, MAX_BITS, paProblem, PLAIN_BITS, type GeometryFeatures,
+  defaultPaBits, effectiveDs, effectiveOaBits, granuleProblem, inputProblem, lpa2Problem, MAX_BITS, oaProblem, paProblem, PLAIN_BITS, type GeometryFeatures,
 } from './features.js';
 import { FINAL_LEVEL, type Granule, type Level } from './granule.js';
 import { hostLevels, kvmStage2Levels, type Host } from './levels.js';
@@ -63,7 +63,7 @@ function shapeOf(sizes: Stage2Sizes, startLevel?: Level): Result<Stage2Shape> {
   const ds = effectiveDs({ granule, features, ds: sizes.ds, wanted });
   if (typeof ds !== 'boolean') return ds;
   if (ipaBits > PLAIN_BITS && granule !== '64K' && !ds) return lpa2Problem(`a ${ipaBits}-bit IPA`, granule);
-  const problem = paProblem('paBits', paBits, features) ?? paProblem('oaBits', requested, features) ?? ipaExceedsPa(sizes, paBits);
+  const problem = paProblem(paBits, features) ?? oaProblem(requested) ?? ipaExceedsPa(sizes, paBits);
   if (problem !== undefined) return problem;
   const oaBits = effectiveOaBits(granule, ds, requested, paBits);
   return done({ granule, iaBits: ipaBits, oaBits, ds, paBits, ttst: features.ttst ?? false });
@@ -129,7 +129,7 @@ export function legalStartLevels(sizes: Stage2Sizes): Result<readonly TableGeome
  */
 export function kvmIpaLimit(machine: { readonly granule: Granule; readonly paBits: number; readonly features?: GeometryFeatures }): Result<number> {
   const { granule, paBits, features = {} } = machine;
-  const problem = granuleProblem(granule, features) ?? paProblem('paBits', paBits, features);
+  const problem = granuleProblem(granule, features) ?? paProblem(paBits, features);
   if (problem !== undefined) return problem;
   return done(effectiveOaBits(granule, features.lpa2 ?? false, MAX_BITS, paBits));
 }
