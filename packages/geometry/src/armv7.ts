@@ -25,8 +25,8 @@ function startLevelProblem(ipaBits: number, startLevel: Level): Refused | undefi
 /**
  * The geometry of an ARMv7 LPAE stage-2 table: 4K pages, levels 1 … 3, 40-bit output addresses.
  *
- * Refused: `geometry.ipa-out-of-range`, `start-level-reserved`, `start-level-too-shallow`, `concatenation-over-16`.
- * Source: ARM DDI 0406C, VTCR; Linux 4.20 arch/arm/include/asm/kvm_arm.h (KVM_T0SZ, KVM_VTCR_SL0, VTTBR_X).
+ * Refused: `geometry.ipa-out-of-range`, `start-level-reserved`, `start-level-too-shallow`, `concatenation-over-16`. Source: ARM DDI 0406C,
+ * VTCR; Linux 4.20 arch/arm/include/asm/kvm_arm.h (KVM_T0SZ, KVM_VTCR_SL0, VTTBR_X).
  */
 export function armv7Stage2Geometry({ ipaBits, startLevel }: Armv7Stage2Options): Result<TableGeometry> {
   if (!Number.isInteger(ipaBits) || ipaBits < 25 || ipaBits > OA_BITS) {
@@ -65,8 +65,8 @@ function range(start: number, end: number, vaBits: number): Result<Armv7Range> {
 }
 
 /**
- * How TTBCR.T0SZ and T1SZ share the 4 GiB between TTBR0 (`lower`) and TTBR1 (`upper`). With both zero TTBR0 has everything and `upper` is undefined; with one
- * of them zero its range is all that the other leaves; with neither zero there is a hole between, which faults.
+ * How TTBCR.T0SZ and T1SZ share the 4 GiB between TTBR0 (`lower`) and TTBR1 (`upper`). With both zero TTBR0 has everything and `upper` is
+ * undefined; with one of them zero its range is all that the other leaves; with neither zero there is a hole between, which faults.
  *
  * Refused: `geometry.txsz-out-of-range` for a field outside 0 … 7. Source: ARM DDI 0406C B3.6, Selecting between TTBR0 and TTBR1.
  */
@@ -75,7 +75,7 @@ export function armv7Stage1Split(fields: { readonly t0sz: number; readonly t1sz:
   readonly upper: Armv7Range | undefined;
 }> {
   const { t0sz, t1sz } = fields;
-  for (const [name, value] of [['T0SZ', t0sz], ['T1SZ', t1sz]] as const) {
+  for (const [name, value] of Object.entries({ T0SZ: t0sz, T1SZ: t1sz })) {
     if (!Number.isInteger(value) || value < 0 || value > 7) {
       return refuse('txsz-out-of-range', `TTBCR.${name} is ${value}; it has 3 bits, 0 to 7`, S1_SOURCE);
     }

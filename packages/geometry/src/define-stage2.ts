@@ -49,7 +49,10 @@ type Compared<Ipa extends number, G extends Granule, HostVa extends number, Need
       ? `stage-2 needs ${Needs & number} levels for a ${Ipa}-bit IPA with ${G} pages; a host with ${HostVa}-bit VA has ${Has & number}`
       : Ipa;
 
-/** One conditional a parameter, so that unions are taken apart: of several IPA sizes each wrong one is refused, of several hosts one that fits will do. */
+/**
+ * One conditional a parameter, so that unions are taken apart: of several IPA sizes each wrong one is refused, of several hosts one that
+ * fits will do.
+ */
 type CheckIpa<C extends Stage2Options, Ipa, G, HostVa> = Ipa extends number
   ? G extends Granule
     ? HostVa extends number
@@ -81,9 +84,9 @@ export type Checked<C extends Stage2Options> = {
 };
 
 /**
- * {@link stage2Geometry} with the levels-vs-host check in types. For literal sizes a stage 2 deeper than its host does not compile, and the compiler's
- * message at `ipaBits` is the run-time check's own sentence; sizes that are not literals are checked at run time alone. `hostLevels: 'independent'`
- * switches both off (see {@link Stage2Options.hostLevels}).
+ * {@link stage2Geometry} with the levels-vs-host check in types. For literal sizes a stage 2 deeper than its host does not compile, and the
+ * compiler's message at `ipaBits` is the run-time check's own sentence; sizes that are not literals are checked at run time alone.
+ * `hostLevels: 'independent'` switches both off (see {@link Stage2Options.hostLevels}).
  *
  * Refused as by {@link stage2Geometry}.
  */

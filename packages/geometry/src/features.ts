@@ -92,7 +92,9 @@ export interface DsRequest {
 export function effectiveDs({ granule, features, ds, wanted }: DsRequest): boolean | Refused {
   if (granule === '64K') return false;
   const lpa2 = features.lpa2 ?? false;
-  if (ds === true && !lpa2) return refuse('needs-lpa2', `DS = 1 with ${granule} pages needs FEAT_LPA2`, 'DDI 0487, TCR_EL1.DS and VTCR_EL2.DS');
+  if (ds === true && !lpa2) {
+    return refuse('needs-lpa2', `DS = 1 with ${granule} pages needs FEAT_LPA2`, 'DDI 0487, TCR_EL1.DS and VTCR_EL2.DS');
+  }
   return ds ?? (lpa2 && wanted);
 }
 

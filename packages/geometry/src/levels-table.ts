@@ -1,6 +1,7 @@
 /**
- * Levels as literals, for the compiler: it cannot divide. Rows are levels of a table of that many bits, `levels(granule, bits)`; a test computes each
- * row again. KVM's stage 2 resolves four bits by concatenation: its row is that of `ipaBits - 4`, at least 2 (`kvmStage2Levels`).
+ * Levels as literals, for the compiler: it cannot divide. Rows are levels of a table of that many bits, `levels(granule, bits)`; a test
+ * computes each row again. KVM's stage 2 resolves four bits by concatenation: its row is that of `ipaBits - 4`, at least 2
+ * (`kvmStage2Levels`).
  */
 export const LEVELS = {
   '4K': {

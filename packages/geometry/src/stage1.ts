@@ -1,5 +1,13 @@
 import {
-  effectiveDs, effectiveOaBits, granuleProblem, inputProblem, lpa2Problem, oaProblem, paProblem, PLAIN_BITS, type GeometryFeatures,
+  effectiveDs,
+  effectiveOaBits,
+  granuleProblem,
+  inputProblem,
+  lpa2Problem,
+  oaProblem,
+  paProblem,
+  PLAIN_BITS,
+  type GeometryFeatures,
 } from './features.js';
 import { FINAL_LEVEL, type Granule, type Level } from './granule.js';
 import { levels } from './levels.js';
@@ -28,8 +36,8 @@ function vaProblem(options: Stage1Options, features: GeometryFeatures, ds: boole
 }
 
 /**
- * The geometry of a stage-1 table: the start level follows from the VA size, and nothing is concatenated (AArch64.S1StartLevel). VA sizes count
- * the bits of one range; the upper range has the same tables.
+ * The geometry of a stage-1 table: the start level follows from the VA size, and nothing is concatenated (AArch64.S1StartLevel). VA sizes
+ * count the bits of one range; the upper range has the same tables.
  *
  * Refused: `geometry.granule-not-implemented`, `va-out-of-range`, `needs-ttst`, `needs-lpa2`, `needs-lva`, `pa-not-a-parange`, `needs-lpa`.
  */
@@ -44,5 +52,7 @@ export function stage1Geometry(options: Stage1Options): Result<TableGeometry> {
   const problem = vaProblem(options, features, ds) ?? paProblem(paBits, features) ?? oaProblem(requested);
   if (problem !== undefined) return problem;
   const startLevel = (FINAL_LEVEL + 1 - levels(granule, vaBits)) as Level;
-  return done(tableGeometry({ stage: 1, granule, iaBits: vaBits, oaBits: effectiveOaBits(granule, ds, requested, paBits), startLevel, ds }));
+  return done(
+    tableGeometry({ stage: 1, granule, iaBits: vaBits, oaBits: effectiveOaBits(granule, ds, requested, paBits), startLevel, ds }),
+  );
 }

@@ -1,5 +1,15 @@
 import {
-  defaultPaBits, effectiveDs, effectiveOaBits, granuleProblem, inputProblem, lpa2Problem, MAX_BITS, oaProblem, paProblem, PLAIN_BITS, type GeometryFeatures,
+  defaultPaBits,
+  effectiveDs,
+  effectiveOaBits,
+  granuleProblem,
+  inputProblem,
+  lpa2Problem,
+  MAX_BITS,
+  oaProblem,
+  paProblem,
+  PLAIN_BITS,
+  type GeometryFeatures,
 } from './features.js';
 import { FINAL_LEVEL, type Granule, type Level } from './granule.js';
 import { hostLevels, kvmStage2Levels, type Host } from './levels.js';
@@ -38,10 +48,10 @@ export interface Stage2Options extends Stage2Sizes {
   /** The host kernel whose page-table helpers the stage-2 walker borrows; stage 2 must then not be deeper than the host's own tables. */
   readonly host?: Host;
   /**
-   * `checked` (the default) compares stage 2 with `host`. `independent` switches the comparison off: a stage-2 walker that does not borrow the
-   * host's page-table helpers (KVM since the per-VM IPA series, about Linux 4.20) may be deeper than the host's own tables. A guest of a 16K host
-   * with 36-bit VA may then have a 42-bit IPA, three levels against the host's two, and memory at 0x70_0000_0000, beyond all that the host's own
-   * tables reach.
+   * `checked` (the default) compares stage 2 with `host`. `independent` switches the comparison off: a stage-2 walker that does not borrow
+   * the host's page-table helpers (KVM since the per-VM IPA series, about Linux 4.20) may be deeper than the host's own tables. A guest of
+   * a 16K host with 36-bit VA may then have a 42-bit IPA, three levels against the host's two, and memory at 0x70_0000_0000, beyond all
+   * that the host's own tables reach.
    */
   readonly hostLevels?: 'checked' | 'independent';
 }
@@ -88,17 +98,21 @@ function hostProblem(geometry: TableGeometry, { host, hostLevels: mode }: Stage2
   }
   const have = hostLevels(host.granule, host.vaBits);
   if (levels <= have) return undefined;
-  const sentence = `stage-2 needs ${levels} levels for a ${iaBits}-bit IPA with ${granule} pages; a host with ${host.vaBits}-bit VA has ${have}`;
-  const source = 'Linux arch/arm64/include/asm/stage2_pgtable.h (4.8 to 4.19): #error "Unsupported combination of guest IPA and host VA_BITS."';
+  const needs = `stage-2 needs ${levels} levels for a ${iaBits}-bit IPA with ${granule} pages`;
+  const sentence = `${needs}; a host with ${host.vaBits}-bit VA has ${have}`;
+  const source =
+    'Linux arch/arm64/include/asm/stage2_pgtable.h (4.8 to 4.19): #error "Unsupported combination of guest IPA and host VA_BITS."';
   return refuse('host-levels', sentence, source);
 }
 
 /**
- * The geometry of a stage-2 table: start level by KVM's policy, by the fewest levels, or by choice; up to 16 tables concatenated at the start.
+ * The geometry of a stage-2 table: start level by KVM's policy, by the fewest levels, or by choice; up to 16 tables concatenated at the
+ * start.
  *
- * Refused: `geometry.granule-not-implemented`, `ipa-out-of-range`, `needs-ttst`, `needs-lpa2`, `pa-not-a-parange`, `needs-lpa`, `ipa-exceeds-pa`,
- * `kvm-ipa-below-32`, `start-level-reserved`, `pa-too-small-for-start-level`, `start-level-too-shallow`, `concatenation-over-16`, `host-granule`,
- * `host-levels`. Source: DDI 0487 D8.2, VTCR_EL2; AArch64.S2InvalidSL, AArch64.S2InconsistentSL; Linux kvm_get_vtcr.
+ * Refused: `geometry.granule-not-implemented`, `ipa-out-of-range`, `needs-ttst`, `needs-lpa2`, `pa-not-a-parange`, `needs-lpa`,
+ * `ipa-exceeds-pa`, `kvm-ipa-below-32`, `start-level-reserved`, `pa-too-small-for-start-level`, `start-level-too-shallow`,
+ * `concatenation-over-16`, `host-granule`, `host-levels`. Source: DDI 0487 D8.2, VTCR_EL2; AArch64.S2InvalidSL, AArch64.S2InconsistentSL;
+ * Linux kvm_get_vtcr.
  */
 export function stage2Geometry(options: Stage2Options): Result<TableGeometry> {
   const shape = shapeOf(options, options.startLevel);
@@ -113,8 +127,8 @@ export function stage2Geometry(options: Stage2Options): Result<TableGeometry> {
 }
 
 /**
- * Every start level that the architecture allows, fewest levels first, each with its table. A level that needs DS = 1 is listed where DS is set or
- * may be set. Refused as {@link stage2Geometry} refuses, but for what concerns a start level or a host.
+ * Every start level that the architecture allows, fewest levels first, each with its table. A level that needs DS = 1 is listed where DS is
+ * set or may be set. Refused as {@link stage2Geometry} refuses, but for what concerns a start level or a host.
  */
 export function legalStartLevels(sizes: Stage2Sizes): Result<readonly TableGeometry[]> {
   const plain = shapeOf(sizes);
@@ -127,7 +141,11 @@ export function legalStartLevels(sizes: Stage2Sizes): Result<readonly TableGeome
  * The largest IPA, bits, that KVM offers on a machine: its physical address size, at most 48 with 4K or 16K pages unless LPA2 is in use
  * (Linux kvm_set_ipa_limit; 52 with 64K pages supposes a kernel with CONFIG_ARM64_PA_BITS_52).
  */
-export function kvmIpaLimit(machine: { readonly granule: Granule; readonly paBits: number; readonly features?: GeometryFeatures }): Result<number> {
+export function kvmIpaLimit(machine: {
+  readonly granule: Granule;
+  readonly paBits: number;
+  readonly features?: GeometryFeatures;
+}): Result<number> {
   const { granule, paBits, features = {} } = machine;
   const problem = granuleProblem(granule, features) ?? paProblem(paBits, features);
   if (problem !== undefined) return problem;

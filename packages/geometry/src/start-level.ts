@@ -49,7 +49,8 @@ function conditionProblem({ granule, ds, ttst, paBits }: Stage2Shape, level: Lev
   }
   if (condition.needs === 'ds' && !ds) return lpa2Problem(`start level ${level}`, granule);
   if (paBits >= (condition.paBits ?? 0)) return undefined;
-  const sentence = `start level ${level} with ${granule} pages needs a physical address size of ${condition.paBits} bits or more, not ${paBits}`;
+  const needs = `a physical address size of ${condition.paBits} bits or more`;
+  const sentence = `start level ${level} with ${granule} pages needs ${needs}, not ${paBits}`;
   return refuse('pa-too-small-for-start-level', sentence, SOURCE);
 }
 
@@ -58,12 +59,13 @@ export function rangeProblem(granule: Granule, iaBits: number, level: Level): Re
   const { min, max } = startLevelRange(granule, level);
   const source = 'DDI 0487 D8.2, Concatenated translation tables; AArch64.S2InconsistentSL';
   if (iaBits < min) {
-    const sentence = `start level ${level} with ${granule} pages is for an IPA of ${min} bits or more: ${iaBits} bits leave it nothing to resolve`;
+    const sentence = `start level ${level} with ${granule} pages needs an IPA of ${min} bits or more, not ${iaBits}`;
     return refuse('start-level-too-shallow', sentence, source);
   }
   if (iaBits <= max) return undefined;
   const tables = 2 ** (iaBits - max) * MAX_CONCATENATED;
-  const sentence = `start level ${level} would need ${tables} concatenated tables for a ${iaBits}-bit IPA with ${granule} pages; at most 16 are allowed`;
+  const takes = `start level ${level} takes ${tables} tables for a ${iaBits}-bit IPA with ${granule} pages`;
+  const sentence = `${takes}; at most ${MAX_CONCATENATED} may be concatenated`;
   return refuse('concatenation-over-16', sentence, source);
 }
 

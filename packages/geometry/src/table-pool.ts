@@ -32,7 +32,10 @@ export interface TablePool {
   readonly worst: PoolCount;
 }
 
-/** The largest block of a format: level 1 with 4K (0 with DS), 2 with 16K (1 with DS) and 64K (1 with 52-bit PA) (AArch64.BlockDescSupported). */
+/**
+ * The largest block of a format: level 1 with 4K (0 with DS), 2 with 16K (1 with DS) and 64K (1 with 52-bit PA)
+ * (AArch64.BlockDescSupported).
+ */
 export function largestBlockLevel({ granule, ds, oaBits, startLevel }: TableGeometry): Level {
   const wide = granule === '64K' ? oaBits === 52 : ds;
   const least = (granule === '4K' ? 1 : 2) - (wide ? 1 : 0);
@@ -100,7 +103,11 @@ function regionProblem({ iaBits, pageShift }: TableGeometry, { start, size, oa }
   }
   if (start + size <= pow2(iaBits)) return undefined;
   const span = `[${hex(start)}, ${hex(start + size)})`;
-  return refuse('region-beyond-ia', `region ${span} ends beyond the ${iaBits}-bit input address`, 'DDI 0487, TCR_EL1.T0SZ and VTCR_EL2.T0SZ');
+  return refuse(
+    'region-beyond-ia',
+    `region ${span} ends beyond the ${iaBits}-bit input address`,
+    'DDI 0487, TCR_EL1.T0SZ and VTCR_EL2.T0SZ',
+  );
 }
 
 function overlapProblem(regions: readonly PoolRegion[]): Refused | undefined {
@@ -114,8 +121,8 @@ function overlapProblem(regions: readonly PoolRegion[]): Refused | undefined {
 }
 
 /**
- * How many table pages a set of regions takes: exactly, and at worst. Neighbouring regions share tables; a block never spans two regions
- * (a memslot, a line of a region map, is mapped by itself).
+ * How many table pages a set of regions takes: exactly, and at worst. Neighbouring regions share tables; a block never spans two regions (a
+ * memslot, a line of a region map, is mapped by itself).
  *
  * @param regions byte ranges of the input address space, in any order
  *

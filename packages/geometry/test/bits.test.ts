@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
-  alignDown, alignUp, bigintHigh, bigintLow, checkAddress, fieldOf, formatSize, fromHalves, hex, high32, isAligned, low32, MAX_ADDRESS, parseAddress,
-  parseSize, parseWord, pow2, shiftDown, toBigint,
+  alignDown, alignUp, bigintHigh, bigintLow, checkAddress, fieldOf, formatSize, fromHalves, hex, high32, isAligned, low32, MAX_ADDRESS,
+  parseAddress, parseSize, parseWord, pow2, shiftDown, toBigint,
 } from '../src/bits/index.js';
 import { random } from './random.js';
 
@@ -9,8 +9,8 @@ const CASES = 100_000;
 const SEED = 0x9e3779b9;
 
 const EDGES = [
-  0, 1, 0xfff, 0x1000, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0001, 2 ** 40 + 0x123000, 2 ** 48 - 1, 2 ** 48,
-  2 ** 50, 2 ** 51 + 2 ** 31, 2 ** 52 - 4096, 2 ** 52 - 1, 2 ** 52,
+  0, 1, 0xfff, 0x1000, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0001, 2 ** 40 + 0x123000, 2 ** 48 - 1,
+  2 ** 48, 2 ** 50, 2 ** 51 + 2 ** 31, 2 ** 52 - 4096, 2 ** 52 - 1, 2 ** 52,
 ];
 
 /** Addresses of every magnitude, 10^5 at random and the edges. */
@@ -20,8 +20,11 @@ function* addresses(): Generator<number> {
   for (let i = 0; i < CASES; i += 1) yield below(2 ** (1 + (i % 52)));
 }
 
+type Fast = (...numbers: number[]) => unknown;
+type Twin = (...numbers: bigint[]) => unknown;
+
 /** Says the first case in which two functions differ. */
-function differs(cases: Iterable<readonly number[]>, fast: (...numbers: number[]) => unknown, twin: (...big: bigint[]) => unknown): string | undefined {
+function differs(cases: Iterable<readonly number[]>, fast: Fast, twin: Twin): string | undefined {
   for (const each of cases) {
     const got = fast(...each);
     const want = twin(...each.map(BigInt));
@@ -38,7 +41,9 @@ function* withShifts(): Generator<readonly number[]> {
 }
 
 function* withFields(): Generator<readonly number[]> {
-  for (const edge of EDGES) for (let shift = 0; shift <= 52; shift += 1) for (const bits of [1, 9, 11, 13, 16, 30, 31]) yield [edge, shift, bits];
+  for (const edge of EDGES) {
+    for (let shift = 0; shift <= 52; shift += 1) for (const bits of [1, 9, 11, 13, 16, 30, 31]) yield [edge, shift, bits];
+  }
   const below = random(SEED + 1);
   for (const address of addresses()) yield [address, below(53), 1 + below(31)];
 }
@@ -91,7 +96,8 @@ describe('each function agrees with its bigint twin', () => {
   it('hex and parseAddress', () => {
     for (const address of addresses()) {
       const text = `0x${BigInt(address).toString(16).padStart(16, '0')}`;
-      if (hex(address) !== text || parseAddress(text) !== address || parseAddress(`${address}`) !== address) expect.fail(`${text} (seed ${SEED})`);
+      const equal = hex(address) === text && parseAddress(text) === address && parseAddress(`${address}`) === address;
+      if (!equal) expect.fail(`${text} (seed ${SEED})`);
     }
   });
 });
@@ -136,7 +142,8 @@ describe('text', () => {
     expect(parseAddress('0x70_0000_0000')).toBe(0x7000000000);
     expect(parseAddress('1_000')).toBe(1000);
     expect(parseAddress('0XFF')).toBe(255);
-    for (const bad of ['', ' 1', '0x', '_1', '1_', '1__0', '0x_1', '-1', '1.5', '1e3', 'ff', '4K']) expect(parseAddress(bad)).toBeUndefined();
+    const bad = ['', ' 1', '0x', '_1', '1_', '1__0', '0x_1', '-1', '1.5', '1e3', 'ff', '4K'];
+    for (const each of bad) expect(parseAddress(each)).toBeUndefined();
     expect(parseAddress('0x10000000000000')).toBe(2 ** 52);
     expect(parseAddress('0x10000000000001')).toBeUndefined();
   });
@@ -146,7 +153,9 @@ describe('text', () => {
     expect(parseWord('18446744073709551616')).toBeUndefined();
   });
   it('reads and prints sizes in the largest binary unit that divides them', () => {
-    const sizes = [['0', 0], ['1', 1], ['1536', 1536], ['4K', 4096], ['2M', 2097152], ['1G', 1073741824], ['512G', 549755813888], ['4096T', 2 ** 52]] as const;
+    const sizes = [
+      ['0', 0], ['1', 1], ['1536', 1536], ['4K', 4096], ['2M', 2097152], ['1G', 1073741824], ['512G', 549755813888], ['4096T', 2 ** 52],
+    ] as const;
     for (const [text, bytes] of sizes) {
       expect(parseSize(text)).toBe(bytes);
       expect(formatSize(bytes)).toBe(text);

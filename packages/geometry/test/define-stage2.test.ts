@@ -1,37 +1,6 @@
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { defineStage2, kvmStage2Levels, hostLevels } from '../src/index.js';
-
-interface Message {
-  /** The text of the node at which the compiler complains. */
-  readonly at: string;
-  readonly code: number;
-  readonly text: string;
-}
-
-const here = dirname(fileURLToPath(import.meta.url));
-
-/** Compiles a snippet beside this test, as strictly as the package itself. */
-function compile(snippet: string): readonly Message[] {
-  const file = join(here, 'snippet.ts');
-  const options: ts.CompilerOptions = {
-    strict: true, noEmit: true, target: ts.ScriptTarget.ES2023, lib: ['lib.es2023.d.ts'], module: ts.ModuleKind.ESNext,
-    moduleResolution: ts.ModuleResolutionKind.Bundler, types: [], skipLibCheck: true,
-  };
-  const host = ts.createCompilerHost(options);
-  const { fileExists, getSourceFile } = host;
-  host.fileExists = (name) => name === file || fileExists(name);
-  host.getSourceFile = (name, ...rest) =>
-    name === file ? ts.createSourceFile(name, `import { defineStage2 } from '../src/index.js';\n${snippet}`, ts.ScriptTarget.ES2023) : getSourceFile(name, ...rest);
-  const program = ts.createProgram([file], options, host);
-  return ts.getPreEmitDiagnostics(program).map(({ file: source, start = 0, length = 0, code, messageText }) => ({
-    at: source?.text.slice(start, start + length) ?? '',
-    code,
-    text: ts.flattenDiagnosticMessageText(messageText, '\n'),
-  }));
-}
+import { complaints, type Complaint } from './compile.js';
 
 /** Every literal that the KVM policy accepts on a host, one call a line, with the sentence that is due or none. */
 function everyPair(): readonly { call: string; sentence: string | undefined }[] {
@@ -54,7 +23,7 @@ function everyPair(): readonly { call: string; sentence: string | undefined }[] 
 const SENTENCE = 'stage-2 needs 3 levels for a 42-bit IPA with 16K pages; a host with 36-bit VA has 2';
 
 describe('the compiler', () => {
-  let messages: readonly Message[];
+  let messages: readonly Complaint[];
   const pairs = everyPair();
   const host = `host: { granule: '16K', vaBits: 36 }`;
   const extra = [
@@ -64,7 +33,7 @@ describe('the compiler', () => {
   ];
 
   beforeAll(() => {
-    messages = compile([...pairs.map(({ call }) => call), ...extra].join('\n'));
+    messages = complaints([`import { defineStage2 } from '../src/index.js';`, ...pairs.map(({ call }) => call), ...extra].join('\n'));
   }, 60_000);
 
   it('says the very sentence, at ipaBits, and says nothing else', () => {
@@ -75,7 +44,9 @@ describe('the compiler', () => {
     const due = pairs.flatMap(({ sentence }) => (sentence === undefined ? [] : [sentence]));
     const said = messages.slice(0, due.length);
     expect(due).toHaveLength(9 + 12 + 1 + 6);
-    expect(said).toEqual(due.map((sentence) => ({ at: 'ipaBits', code: 2322, text: `Type 'number' is not assignable to type '"${sentence}"'.` })));
+    expect(said).toEqual(
+      due.map((sentence) => ({ at: 'ipaBits', code: 2322, text: `Type 'number' is not assignable to type '"${sentence}"'.` })),
+    );
   });
   it('is silent for an independent walker, and complains of other pages at host and of a start level at ipaBits', () => {
     const granules = 'stage-2 with 16K pages cannot borrow the page-table helpers of a host with 4K pages';
@@ -93,7 +64,14 @@ describe('at run time defineStage2', () => {
     const [fits, deep]: readonly number[] = [40, 42];
     expect(defineStage2({ granule: '16K', ipaBits: 40, host })).toMatchObject({ kind: 'done', value: { levels: 2 } });
     expect(defineStage2({ granule: '16K', ipaBits: fits, host })).toMatchObject({ kind: 'done', value: { levels: 2 } });
-    expect(defineStage2({ granule: '16K', ipaBits: deep, host })).toMatchObject({ kind: 'refused', id: 'geometry.host-levels', sentence: SENTENCE });
-    expect(defineStage2({ granule: '16K', ipaBits: 42, host, hostLevels: 'independent' })).toMatchObject({ kind: 'done', value: { levels: 3 } });
+    expect(defineStage2({ granule: '16K', ipaBits: deep, host })).toMatchObject({
+      kind: 'refused',
+      id: 'geometry.host-levels',
+      sentence: SENTENCE,
+    });
+    expect(defineStage2({ granule: '16K', ipaBits: 42, host, hostLevels: 'independent' })).toMatchObject({
+      kind: 'done',
+      value: { levels: 3 },
+    });
   });
 });

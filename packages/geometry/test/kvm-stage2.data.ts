@@ -4,8 +4,8 @@ import type { Granule, Level } from '../src/index.js';
 export type Row = readonly [ipaBits: number, startLevel: Level, entryTables: number, log2Bytes: number];
 
 /**
- * What KVM/arm64 chooses for each IPA size: computed by hand from Linux include/asm/stage2_pgtable.h (stage2_pgtable_levels, pgd_ptrs), kvm_arm.h
- * (VTCR_EL2_LVLS_TO_SL0, ARM64_VTTBR_X) and kvm_get_vtcr (at least two levels).
+ * What KVM/arm64 chooses for each IPA size: computed by hand from Linux include/asm/stage2_pgtable.h (stage2_pgtable_levels, pgd_ptrs),
+ * kvm_arm.h (VTCR_EL2_LVLS_TO_SL0, ARM64_VTTBR_X) and kvm_get_vtcr (at least two levels).
  */
 export const KVM_STAGE2: Readonly<Record<Granule, readonly Row[]>> = {
   '4K': [

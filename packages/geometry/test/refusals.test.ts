@@ -1,7 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
-  armv7Stage1Geometry, armv7Stage1Split, armv7Stage2Geometry, kvmIpaLimit, legalStartLevels, stage1Geometry, stage2Geometry, tablePool, type Level,
+  armv7Stage1Geometry,
+  armv7Stage1Split,
+  armv7Stage2Geometry,
+  kvmIpaLimit,
+  legalStartLevels,
+  stage1Geometry,
+  stage2Geometry,
+  tablePool,
+  type Level,
   type Result,
 } from '../src/index.js';
 
@@ -150,24 +158,24 @@ describe('start levels', () => {
   });
   it('that have nothing to resolve', () => {
     expect(at('4K', 39, 0)).toMatchInlineSnapshot(
-      `"geometry.start-level-too-shallow: start level 0 with 4K pages is for an IPA of 40 bits or more: 39 bits leave it nothing to resolve"`,
+      `"geometry.start-level-too-shallow: start level 0 with 4K pages needs an IPA of 40 bits or more, not 39"`,
     );
     expect(at('4K', 48, -1, 52)).toMatchInlineSnapshot(
-      `"geometry.start-level-too-shallow: start level -1 with 4K pages is for an IPA of 49 bits or more: 48 bits leave it nothing to resolve"`,
+      `"geometry.start-level-too-shallow: start level -1 with 4K pages needs an IPA of 49 bits or more, not 48"`,
     );
     expect(refusal(armv7Stage2Geometry({ ipaBits: 30, startLevel: 1 }))).toMatchInlineSnapshot(
-      `"geometry.start-level-too-shallow: start level 1 with 4K pages is for an IPA of 31 bits or more: 30 bits leave it nothing to resolve"`,
+      `"geometry.start-level-too-shallow: start level 1 with 4K pages needs an IPA of 31 bits or more, not 30"`,
     );
   });
   it('that would take more than 16 tables', () => {
     expect(at('4K', 35, 2)).toMatchInlineSnapshot(
-      `"geometry.concatenation-over-16: start level 2 would need 32 concatenated tables for a 35-bit IPA with 4K pages; at most 16 are allowed"`,
+      `"geometry.concatenation-over-16: start level 2 takes 32 tables for a 35-bit IPA with 4K pages; at most 16 may be concatenated"`,
     );
     expect(at('16K', 48, 2)).toMatchInlineSnapshot(
-      `"geometry.concatenation-over-16: start level 2 would need 4096 concatenated tables for a 48-bit IPA with 16K pages; at most 16 are allowed"`,
+      `"geometry.concatenation-over-16: start level 2 takes 4096 tables for a 48-bit IPA with 16K pages; at most 16 may be concatenated"`,
     );
     expect(refusal(armv7Stage2Geometry({ ipaBits: 40, startLevel: 2 }))).toMatchInlineSnapshot(
-      `"geometry.concatenation-over-16: start level 2 would need 1024 concatenated tables for a 40-bit IPA with 4K pages; at most 16 are allowed"`,
+      `"geometry.concatenation-over-16: start level 2 takes 1024 tables for a 40-bit IPA with 4K pages; at most 16 may be concatenated"`,
     );
   });
 });
@@ -177,9 +185,9 @@ describe('hosts', () => {
     expect(refusal(stage2Geometry({ granule: '16K', ipaBits: 42, host: { granule: '16K', vaBits: 36 } }))).toMatchInlineSnapshot(
       `"geometry.host-levels: stage-2 needs 3 levels for a 42-bit IPA with 16K pages; a host with 36-bit VA has 2"`,
     );
-    expect(refusal(stage2Geometry({ granule: '4K', ipaBits: 40, startLevel: 0, host: { granule: '4K', vaBits: 39 } }))).toMatchInlineSnapshot(
-      `"geometry.host-levels: stage-2 needs 4 levels for a 40-bit IPA with 4K pages; a host with 39-bit VA has 3"`,
-    );
+    expect(
+      refusal(stage2Geometry({ granule: '4K', ipaBits: 40, startLevel: 0, host: { granule: '4K', vaBits: 39 } })),
+    ).toMatchInlineSnapshot(`"geometry.host-levels: stage-2 needs 4 levels for a 40-bit IPA with 4K pages; a host with 39-bit VA has 3"`);
   });
   it('with other pages', () => {
     expect(refusal(stage2Geometry({ granule: '16K', ipaBits: 40, host: { granule: '4K', vaBits: 48 } }))).toMatchInlineSnapshot(
@@ -202,7 +210,12 @@ describe('regions of a table pool', () => {
     expect(pool({ start: 0x1000, size: 4096, oa: 0x10 })).toMatchInlineSnapshot(
       `"geometry.region-not-pages: region at 4096 of 4096 bytes, mapped to 16, is not one or more whole pages of 4096 bytes"`,
     );
-    for (const bad of [{ start: -4096, size: 8192 }, { start: 0, size: 4097 }, { start: NaN, size: 4096 }]) expect(pool(bad)).toMatch('region-not-pages');
+    for (const bad of [
+      { start: -4096, size: 8192 },
+      { start: 0, size: 4097 },
+      { start: NaN, size: 4096 },
+    ])
+      expect(pool(bad)).toMatch('region-not-pages');
   });
   it('that end beyond the input address', () => {
     expect(pool({ start: 2 ** 40 - 4096, size: 8192 })).toMatchInlineSnapshot(

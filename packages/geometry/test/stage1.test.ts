@@ -22,7 +22,8 @@ describe('stage 1', () => {
           const geometry = value(stage1Geometry({ granule, vaBits, paBits: 48, features: { lpa2: true, lva: true, ttst: true } }));
           const entries = 2 ** (vaBits - page - (3 - level) * (page - 3));
           expect(geometry).toMatchObject({ stage: 1, iaBits: vaBits, startLevel: level, levels: 4 - level, entryTables: 1 });
-          expect(geometry).toMatchObject({ rootEntries: entries, entryBytes: entries * 8, oaBits: 48, ds: granule !== '64K' && vaBits > 48 });
+          const ds = granule !== '64K' && vaBits > 48;
+          expect(geometry).toMatchObject({ rootEntries: entries, entryBytes: entries * 8, oaBits: 48, ds });
         }
       }
     });
@@ -38,7 +39,8 @@ describe('stage 1', () => {
     expect([oaBits('64K', { lpa: true }), oaBits('4K', { lpa: true }), oaBits('4K', { lpa2: true })]).toEqual([52, 48, 52]);
   });
   it('a 52-bit VA with 64K pages does not ask for 52-bit output addresses', () => {
-    expect(value(stage1Geometry({ granule: '64K', vaBits: 52, features: { lva: true } }))).toMatchObject({ startLevel: 1, rootEntries: 1024, oaBits: 48 });
+    const geometry = value(stage1Geometry({ granule: '64K', vaBits: 52, features: { lva: true } }));
+    expect(geometry).toMatchObject({ startLevel: 1, rootEntries: 1024, oaBits: 48 });
   });
   it('a 16-byte table is aligned to 64 bytes where it names 52-bit addresses', () => {
     const options = { granule: '4K', vaBits: 31, features: { lpa2: true } } as const;
@@ -50,7 +52,8 @@ describe('stage 1', () => {
 describe('ARMv7 stage 2', () => {
   it('KVM takes 40 bits: 1024 entries of 1 GiB in two level-1 tables, aligned to VTTBR_X = 13 bits', () => {
     expect(value(armv7Stage2Geometry({ ipaBits: 40 }))).toMatchObject({
-      stage: 2, granule: '4K', iaBits: 40, oaBits: 40, startLevel: 1, levels: 3, entryTables: 2, rootEntries: 1024, entryBytes: 8192, entryAlignment: 8192,
+      stage: 2, granule: '4K', iaBits: 40, oaBits: 40, startLevel: 1, levels: 3, entryTables: 2, rootEntries: 1024,
+      entryBytes: 8192, entryAlignment: 8192,
     });
   });
   it('level 1 is legal from 31 to 40 bits and level 2 from 25 to 34; alignment is 5 - T0SZ and 14 - T0SZ bits', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
-  entrySpan, GRANULES, hostLevels, kvmIpaLimit, kvmStage2Levels, largestIpaForHost, legalStartLevels, levels, levelShift, stage2Geometry, startLevelRange,
-  type Granule, type Level, type Result, type Stage2Options, type TableGeometry,
+  entrySpan, GRANULES, hostLevels, kvmIpaLimit, kvmStage2Levels, largestIpaForHost, legalStartLevels, levels, levelShift, stage2Geometry,
+  startLevelRange, type Granule, type Level, type Result, type Stage2Options, type TableGeometry,
 } from '../src/index.js';
 import { LESS_FOUR, LEVELS } from '../src/levels-table.js';
 import { KVM_STAGE2 } from './kvm-stage2.data.js';
@@ -35,15 +35,16 @@ describe('KVM chooses', () => {
       for (const [ipaBits, startLevel, entryTables, log2Bytes] of KVM_STAGE2[granule]) {
         const geometry = stage2({ granule, ipaBits, paBits: 52, features: ALL });
         expect(geometry).toMatchObject({ stage: 2, granule, iaBits: ipaBits, oaBits: 52, startLevel, levels: 4 - startLevel, entryTables });
-        expect(geometry).toMatchObject({ entryBytes: 2 ** log2Bytes, rootEntries: 2 ** (log2Bytes - 3), entryAlignment: 2 ** Math.max(6, log2Bytes) });
+        const [entryBytes, rootEntries, entryAlignment] = [2 ** log2Bytes, 2 ** (log2Bytes - 3), 2 ** Math.max(6, log2Bytes)];
+        expect(geometry).toMatchObject({ entryBytes, rootEntries, entryAlignment });
         expect(geometry.ds).toBe(granule !== '64K');
       }
     });
   }
   it('the classic 40-bit IPA with 4K pages: two level-1 tables, 8 KiB, aligned to 8 KiB', () => {
     expect(stage2({ granule: '4K', ipaBits: 40 })).toEqual({
-      stage: 2, granule: '4K', pageShift: 12, stride: 9, iaBits: 40, oaBits: 48, startLevel: 1, levels: 3, entryTables: 2, rootEntries: 1024,
-      entryBytes: 8192, entryAlignment: 8192, ds: false,
+      stage: 2, granule: '4K', pageShift: 12, stride: 9, iaBits: 40, oaBits: 48, startLevel: 1, levels: 3, entryTables: 2,
+      rootEntries: 1024, entryBytes: 8192, entryAlignment: 8192, ds: false,
     });
   });
   it('a table smaller than 64 bytes is aligned to 64 only where it names 52-bit addresses', () => {
@@ -66,7 +67,8 @@ describe('output addresses', () => {
     expect(stage2({ granule: '64K', ipaBits: 40, paBits: 52, features: ALL, ds: true }).ds).toBe(false);
   });
   it('a 40-bit IPA is legal for an AArch32 guest of a 32-bit machine', () => {
-    expect(stage2({ granule: '4K', ipaBits: 40, paBits: 32, guest: 'aarch32' })).toMatchObject({ startLevel: 1, entryTables: 2, oaBits: 32 });
+    const geometry = stage2({ granule: '4K', ipaBits: 40, paBits: 32, guest: 'aarch32' });
+    expect(geometry).toMatchObject({ startLevel: 1, entryTables: 2, oaBits: 32 });
   });
 });
 
@@ -87,7 +89,8 @@ function bruteForce(granule: Granule, ipaBits: number, paBits: number, has: { tt
     for (let each = 3; each > level; each -= 1) below += bitsPerTable;
     const own = ipaBits - below;
     if (own < 1 || own > bitsPerTable + 4) continue;
-    if (granule === '4K' && ((level === 3 && !has.ttst) || (level === 0 && paBits < 44) || (level === -1 && (!has.lpa2 || paBits < 52)))) continue;
+    if (granule === '4K' && ((level === 3 && !has.ttst) || (level === 0 && paBits < 44))) continue;
+    if (granule === '4K' && level === -1 && (!has.lpa2 || paBits < 52)) continue;
     if (granule === '16K' && ((level === 1 && paBits < 42) || (level === 0 && (!has.lpa2 || paBits < 52)) || level === -1)) continue;
     if (granule === '64K' && ((level === 1 && paBits < 44) || level < 1)) continue;
     legal.push(level);
@@ -110,7 +113,8 @@ describe('legal start levels', () => {
     });
     it(`with ${granule} pages agree with a brute force over IPA and PA sizes and features, and so do their tables`, () => {
       for (const paBits of [32, 36, 40, 42, 44, 48, 52]) {
-        for (const has of [{ ttst: false, lpa2: false }, { ttst: true, lpa2: false }, { ttst: false, lpa2: true }, { ttst: true, lpa2: true }]) {
+        for (const [ttst, lpa2] of [[false, false], [true, false], [false, true], [true, true]]) {
+          const has = { ttst, lpa2 };
           const lowest = has.ttst ? (granule === '64K' ? 17 : 16) : 25;
           const highest = Math.min(paBits, granule === '64K' || has.lpa2 ? 52 : 48);
           for (let ipaBits = lowest; ipaBits <= highest; ipaBits += 1) {
@@ -127,7 +131,8 @@ describe('legal start levels', () => {
   }
   it('a 40-bit IPA with 4K pages starts at level 1 with two tables or at level 0 with two entries', () => {
     const tables = value(legalStartLevels({ granule: '4K', ipaBits: 40 }));
-    expect(tables.map(({ startLevel, entryTables, rootEntries }) => [startLevel, entryTables, rootEntries])).toEqual([[1, 2, 1024], [0, 1, 2]]);
+    const shapes = tables.map(({ startLevel, entryTables, rootEntries }) => [startLevel, entryTables, rootEntries]);
+    expect(shapes).toEqual([[1, 2, 1024], [0, 1, 2]]);
   });
   it('the fewest levels may be one, where KVM keeps two', () => {
     const small = { granule: '64K', ipaBits: 33 } as const;
@@ -149,9 +154,9 @@ describe('KVM offers', () => {
     for (const paBits of [32, 36, 40, 42, 44, 48]) {
       for (const granule of granules) expect(value(kvmIpaLimit({ granule, paBits }))).toBe(paBits);
     }
-    const limits = (features: object) => granules.map((granule) => value(kvmIpaLimit({ granule, paBits: 52, features: { lpa: true, ...features } })));
-    expect(limits({})).toEqual([48, 48, 52]);
-    expect(limits({ lpa2: true })).toEqual([52, 52, 52]);
+    const limits = (features: object) => granules.map((granule) => value(kvmIpaLimit({ granule, paBits: 52, features })));
+    expect(limits({ lpa: true })).toEqual([48, 48, 52]);
+    expect(limits({ lpa: true, lpa2: true })).toEqual([52, 52, 52]);
   });
 });
 
@@ -166,7 +171,8 @@ describe('levels', () => {
   it('of a host are those of its kernel configuration (CONFIG_PGTABLE_LEVELS)', () => {
     // Linux arch/arm64/Kconfig: PGTABLE_LEVELS by page size and VA bits.
     const kernels = [
-      ['16K', 36, 2], ['64K', 42, 2], ['64K', 48, 3], ['64K', 52, 3], ['4K', 39, 3], ['16K', 47, 3], ['4K', 48, 4], ['16K', 48, 4], ['16K', 52, 4], ['4K', 52, 5],
+      ['16K', 36, 2], ['64K', 42, 2], ['64K', 48, 3], ['64K', 52, 3], ['4K', 39, 3], ['16K', 47, 3], ['4K', 48, 4],
+      ['16K', 48, 4], ['16K', 52, 4], ['4K', 52, 5],
     ] as const;
     for (const [granule, vaBits, count] of kernels) expect(hostLevels(granule, vaBits)).toBe(count);
   });

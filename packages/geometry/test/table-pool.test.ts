@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { largestBlockLevel, stage1Geometry, stage2Geometry, tablePool, type PoolRegion, type Result, type TableGeometry } from '../src/index.js';
+import {
+  largestBlockLevel,
+  stage1Geometry,
+  stage2Geometry,
+  tablePool,
+  type PoolRegion,
+  type Result,
+  type TableGeometry,
+} from '../src/index.js';
 import { random } from './random.js';
 
 const SEED = 0x51ab;
@@ -46,20 +54,45 @@ describe('tablePool', () => {
         const start = next + [0, below(3) * page, below(block / page) * page][below(3)];
         const size = [page, (1 + below(block / page)) * page, block, 2 * block + below(5) * page][below(4)];
         const oa = [undefined, start + 3 * block, start + page][below(3)];
-        regions.push({ start, size, pages: below(4) === 0 ? 'pages' : 'blocks', ...(oa === undefined ? {} : { oa }), ...(below(4) === 0 ? { largestBlock: page } : {}) });
+        regions.push({
+          start,
+          size,
+          pages: below(4) === 0 ? 'pages' : 'blocks',
+          ...(oa === undefined ? {} : { oa }),
+          ...(below(4) === 0 ? { largestBlock: page } : {}),
+        });
         next = start + size + [0, 0, below(3) * block][below(3)];
       }
       const { exact, worst } = value(tablePool(geometry, regions.toReversed()));
       const context = `case ${i}, seed ${SEED}: ${JSON.stringify(regions)}`;
-      expect(exact.byLevel.map(({ tables }) => tables), context).toEqual(naive(geometry, regions));
-      expect(worst.byLevel.map(({ tables }) => tables), context).toEqual(naive(geometry, regions.map((region) => ({ ...region, pages: 'pages' }))));
+      expect(
+        exact.byLevel.map(({ tables }) => tables),
+        context,
+      ).toEqual(naive(geometry, regions));
+      expect(
+        worst.byLevel.map(({ tables }) => tables),
+        context,
+      ).toEqual(
+        naive(
+          geometry,
+          regions.map((region) => ({ ...region, pages: 'pages' })),
+        ),
+      );
       expect(exact.pages).toBe(exact.byLevel.reduce((sum, { tables }) => sum + tables, 0));
       expect(exact.bytes).toBe(exact.pages * page);
     }
   });
   it('a guest of 4 GiB from 1 GiB on in a 40-bit IPA: two entry tables for blocks, 2054 pages at worst', () => {
     const pool = value(tablePool(s2('4K', 40), [{ start: 2 ** 30, size: 2 ** 32 }]));
-    expect(pool.exact).toEqual({ byLevel: [{ level: 1, tables: 2 }, { level: 2, tables: 0 }, { level: 3, tables: 0 }], pages: 2, bytes: 8192 });
+    expect(pool.exact).toEqual({
+      byLevel: [
+        { level: 1, tables: 2 },
+        { level: 2, tables: 0 },
+        { level: 3, tables: 0 },
+      ],
+      pages: 2,
+      bytes: 8192,
+    });
     expect(pool.worst.byLevel.map(({ tables }) => tables)).toEqual([2, 4, 2048]);
     expect(pool.worst.pages).toBe(2054);
   });

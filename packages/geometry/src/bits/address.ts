@@ -1,9 +1,15 @@
 import { high32 } from './halves.js';
 
-/** An address that goes into a stage of translation (VA or IPA): an exact integer, 0 … 2^52. A plain number is assignable, an output address is not. */
+/**
+ * An address that goes into a stage of translation (VA or IPA): an exact integer, 0 … 2^52. A plain number is assignable, an output address
+ * is not.
+ */
 export type InputAddress = number & { readonly __address?: 'ia' };
 
-/** An address that comes out of a stage of translation (IPA or PA): an exact integer, 0 … 2^52. A plain number is assignable, an input address is not. */
+/**
+ * An address that comes out of a stage of translation (IPA or PA): an exact integer, 0 … 2^52. A plain number is assignable, an input
+ * address is not.
+ */
 export type OutputAddress = number & { readonly __address?: 'oa' };
 
 export type Address = InputAddress | OutputAddress;
@@ -28,7 +34,7 @@ export function checkAddress(n: number): boolean {
 
 /** The part of a below 2^shift. Domain: a 0 … 2^53 − 1, shift 0 … 52. */
 function offset(a: number, shift: number): number {
-  if (shift < 32) return a & (2 ** 31 - 1) & ((1 << shift) - 1);
+  if (shift < 32) return a & ((1 << shift) - 1);
   const high = high32(a) & ((1 << (shift - 32)) - 1);
   return high * 4294967296 + (a >>> 0);
 }
