@@ -7,3 +7,6 @@ export { legalAttributes } from './arbitraries/attributes.js';
 export { anyGeometry, geometries, geometryName, someGeometries } from './arbitraries/geometries.js';
 export { formatConformance, formatLaws, type FormatConformanceOptions, type FormatLaw } from './format/suite.js';
 export { ConformanceError, type Budget, type Runner } from './law.js';
+export { commandSequences, commandText, type Command } from './pgtable/commands.js';
+export { pageTableConformance, type PageTableConformanceOptions } from './pgtable/suite.js';
+export type { MemoryFactory } from './pgtable/subject.js';
