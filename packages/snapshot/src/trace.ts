@@ -1,0 +1,78 @@
+import type { ByteSource } from '@granule/contract';
+import { linesOf } from './lines.js';
+
+/** One event of an ftrace text. */
+export interface TraceEvent {
+  /** Number of the event in its text, from 0; comments and torn lines do not count. */
+  readonly number: number;
+  /** Line in the text, from 1. */
+  readonly line: number;
+  readonly task: string;
+  readonly pid: number;
+  readonly cpu: number;
+  /** The column of irqs-off, need-resched, …: `d..1.`; empty where the text has none. */
+  readonly flags: string;
+  /** Seconds. */
+  readonly time: number;
+  readonly event: string;
+  /** What the event prints, without its name. */
+  readonly text: string;
+}
+
+/** The events of a text, read as they are asked for; the counts are those of what has been read. */
+export interface Trace extends Iterable<TraceEvent> {
+  readonly events: number;
+  /** Lines that are neither an event nor a comment nor empty. */
+  readonly skipped: number;
+}
+
+/**
+ * `task-pid (tgid) [cpu] flags time: event: text`: trace_print_context and trace_print_lat_fmt of Linux kernel/trace/trace_output.c. The thread group is
+ * printed with the option record-tgid, the flags with irq-info; `trace-cmd report` leaves the flags out, and pads the name of the event.
+ */
+const LINE = /^\s*(\S.*)-(\d+)\s+(?:\([\s\d-]*\)\s+)?\[(\d+)\]\s+(?:(\S{4,6})\s+)?(\d+\.\d+): ([\w:.-]+):(?: +(.*))?$/u;
+
+/**
+ * Reads an ftrace text as the kernel (`trace`, `trace_pipe`) or `trace-cmd report` prints it. Lines that begin with `#`, and the `CPU N is empty` and
+ * `cpus=N` lines of trace-cmd, are comments. A torn line is skipped and counted. Can be read once; memory does not grow with the text.
+ */
+export function readTrace(source: ByteSource | string): Trace {
+  return new TraceReader(source);
+}
+
+class TraceReader implements Trace {
+  events = 0;
+  skipped = 0;
+  readonly #lines: Generator<string>;
+  #line = 0;
+
+  constructor(source: ByteSource | string) {
+    this.#lines = linesOf(source);
+  }
+
+  *[Symbol.iterator](): Generator<TraceEvent> {
+    for (const line of this.#lines) {
+      this.#line += 1;
+      if (/^\s*(?:#|$)|^cpus=\d+$|^CPU \d+ is empty$/u.test(line)) {
+        continue;
+      }
+      const event = parseTraceLine(line, this.events, this.#line);
+      if (event === undefined) {
+        this.skipped += 1;
+      } else {
+        this.events += 1;
+        yield event;
+      }
+    }
+  }
+}
+
+/** One line, or undefined where it is not an event. */
+export function parseTraceLine(line: string, number = 0, lineNumber = 1): TraceEvent | undefined {
+  const match = LINE.exec(line);
+  if (match === null) {
+    return undefined;
+  }
+  const [, task, pid, cpu, flags = '', time, event, text = ''] = match;
+  return { number, line: lineNumber, task, pid: Number(pid), cpu: Number(cpu), flags, time: Number(time), event, text };
+}
