@@ -65,20 +65,32 @@ export function decodeRegister(name: string, value: bigint): Outcome<Readonly<Re
   return done(Object.fromEntries(named.map((field) => [field.name, takeField(field, value)])));
 }
 
+/** The value as a field's; undefined where it does not fit. */
+function fitted(field: Field, given: bigint | number): bigint | undefined {
+  if (typeof given === 'number' && !Number.isSafeInteger(given)) return undefined;
+  const value = BigInt(given);
+  return value < 0n || value >= 1n << BigInt(fieldWidth(field)) ? undefined : value;
+}
+
 /** RES1 bits are set. The variant (PAR_EL1.F, ESR_ELx.EC) follows from the fields given. */
 export function encodeRegister(name: string, fields: Readonly<Record<string, bigint | number>>): Outcome<bigint> {
   const table = TABLES.get(name);
   if (table === undefined) return refused('register.unknown', `Register ${name} is not known.`, SOURCE);
-  const known = layoutOfRows(table.rows).filter((field) => Object.hasOwn(fields, field.name) && !isReserved(field));
-  const hint = known.reduce((word, field) => word | placeField(field, BigInt(fields[field.name])), 0n);
+  const given = Object.entries(fields);
+  const find = (layout: readonly Field[], key: string): Field | undefined => layout.find((each) => each.name === key && !isReserved(each));
+  const base = layoutOfRows(table.rows);
+  const hint = given.reduce((word, [key, value]) => {
+    const field = find(base, key);
+    return field === undefined ? word : word | placeField(field, fitted(field, value) ?? 0n);
+  }, 0n);
   const layout = layoutOfRows(table.variant?.(hint) ?? table.rows);
   let word = layout.filter(({ name: each }) => each === RES1).reduce((sum, field) => sum | placeField(field, -1n), 0n);
-  for (const [key, given] of Object.entries(fields)) {
-    const field = layout.find((each) => each.name === key && !isReserved(each));
+  for (const [key, each] of given) {
+    const field = find(layout, key);
     if (field === undefined) return refused('register.unknown-field', `${name} has no field ${key}.`, SOURCE);
-    const value = Number.isInteger(given) || typeof given === 'bigint' ? BigInt(given) : -1n;
-    if (value < 0n || value >= 1n << BigInt(fieldWidth(field))) {
-      return refused('register.value-too-wide', `Value ${given} does not fit ${name}.${key}, ${fieldWidth(field)} bits wide.`, SOURCE);
+    const value = fitted(field, each);
+    if (value === undefined) {
+      return refused('register.value-too-wide', `Value ${each} does not fit ${name}.${key}, ${fieldWidth(field)} bits wide.`, SOURCE);
     }
     word |= placeField(field, value);
   }
