@@ -1,1 +1,14 @@
-export {};
+export { type AddressRange, clip, firstAddress, offsetIn, parseRange } from './image/addresses.js';
+export { type Architecture, architectureOf } from './image/architecture.js';
+export { type Image, type ImageInput, openImage } from './image/image.js';
+export { addressPrinter, inputName, outputName, type RegimeTables } from './image/regime-tables.js';
+export { CSV_COLUMNS } from './dump/csv.js';
+export { dump, DUMP_FORMATS, type DumpFormat, type DumpOptions } from './dump/dump.js';
+export { FILTERS, type LeafFilter, parseFilter } from './dump/filter.js';
+export type { Leaf } from './dump/leaf.js';
+export {
+  type Finding, type Hole, type Mapping, type MappingSink, MAX_FINDINGS, readMappings, type Scan, type ScanOptions, type TableEdge,
+} from './dump/mappings.js';
+export { findingLines, sizeText, summaryLines, titleLine } from './dump/summary.js';
+export { mappingHeading, mappingRow, permissionWidthOf } from './dump/text.js';
+export { type AddressWalk, type StageEnd, type StageWalk, walkAddress, type WalkStep } from './walk/walk.js';

@@ -1,0 +1,66 @@
+import { Command, CommanderError } from 'commander';
+import { reportFailure } from './failures.js';
+
+interface Verb {
+  readonly summary: string;
+  readonly load: () => Promise<{ readonly command: () => Command }>;
+}
+
+/** Every verb is a file of its own, loaded only when it is asked for. */
+const VERBS: Readonly<Record<string, Verb>> = {
+  tour: { summary: 'the tables of a bundled real machine, read, replayed and walked', load: () => import('./verbs/tour.js') },
+  geometry: { summary: 'levels, start level, entry tables and VTCR of a configuration, or why it is illegal', load: () => import('./verbs/geometry.js') },
+  decode: { summary: 'a register or a descriptor, field by field', load: () => import('./verbs/decode.js') },
+  dump: { summary: 'every mapping of one regime of a memory image', load: () => import('./verbs/dump.js') },
+  walk: { summary: 'one address through the tables, level by level, both stages', load: () => import('./verbs/walk.js') },
+  replay: { summary: 'the page-table operations of a real run, compared with its tables', load: () => import('./verbs/replay.js') },
+};
+
+const EXAMPLES = `
+Exit code 0: clean; 1: a finding (a mismatch, a broken table, an unsupported configuration); 2: usage, or input that cannot be read.
+
+Examples:
+  granule tour
+  granule geometry --granule 16K --ipa 42
+  granule dump c1.core.gz --regs c1.regs.json --regime s2
+  granule walk c2.core.gz --regs c2.regs.json --regime el10 0xffffffff80001234
+`;
+
+function program(): Command {
+  const root = new Command('granule')
+    .description('Translation tables of Arm: what they say, whether they are right, what changing them does.')
+    .version('0.0.0', '--version')
+    .addHelpText('after', EXAMPLES);
+  return root;
+}
+
+/** Runs one command line, without node and script. */
+async function main(words: readonly string[]): Promise<void> {
+  const root = program();
+  const asked = VERBS[words[0] ?? ''];
+  for (const [name, { summary }] of Object.entries(VERBS)) {
+    if (name !== words[0]) {
+      root.addCommand(new Command(name).summary(summary).description(summary));
+    }
+  }
+  if (asked !== undefined) {
+    root.addCommand((await asked.load()).command());
+  }
+  root.commands.forEach((each) => each.exitOverride());
+  await root.exitOverride().parseAsync(words, { from: 'user' });
+}
+
+/** `granule dump … | head` closes the pipe: that is no error. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exitCode ??= 0;
+  if (error.code !== 'EPIPE') {
+    throw error;
+  }
+  process.exit();
+});
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  process.exitCode = error instanceof CommanderError ? (error.exitCode === 0 ? 0 : 2) : reportFailure(error);
+}

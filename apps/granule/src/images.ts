@@ -1,0 +1,46 @@
+import { existsSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { armv8 } from '@granule/armv8';
+import type { PhysicalReader } from '@granule/contract';
+import { parseAddress } from '@granule/geometry/bits';
+import { type Image, openImage } from '@granule/lab';
+import { openImage as openMemory, readRegisters } from '@granule/snapshot';
+import { CommandFailure, exitCodeOf, valueOf } from './failures.js';
+import { fileSource, readText } from './files.js';
+
+/** The backends that the command hands to the libraries. */
+export const BACKENDS = { armv8 };
+
+export interface ImageOptions {
+  readonly regs?: string;
+  readonly base?: string;
+  readonly arch?: string;
+}
+
+/** The memory of an image file; `base` makes it raw memory. */
+export function openMemoryFile(path: string, base?: string): PhysicalReader {
+  const address = base === undefined ? undefined : parseAddress(base);
+  if (base !== undefined && address === undefined) {
+    throw new CommandFailure(`--base: ${base} is not an address below 2^52.`);
+  }
+  return valueOf(openMemory(fileSource(path), address === undefined ? {} : { base: address }), path).memory;
+}
+
+/** Registers beside an image: cN.core.gz has cN.regs.json. */
+function registersBeside(path: string): string {
+  const name = basename(path).replace(/\.(?:core|elf|bin|raw)(?:\.gz)?$/, '');
+  const beside = join(dirname(path), `${name}.regs.json`);
+  if (!existsSync(beside)) {
+    throw new CommandFailure('--regs: the registers of the image are needed (a granule-registers/1 file).');
+  }
+  return beside;
+}
+
+/** Opens an image file with its registers; what fails ends the verb. */
+export function openImageFiles(path: string, options: ImageOptions): Image {
+  const memory = openMemoryFile(path, options.base);
+  const regs = options.regs ?? registersBeside(path);
+  const { registers, regimes } = valueOf(readRegisters(readText(regs)), regs);
+  const opened = openImage({ memory, registers, regimes, backends: BACKENDS, ...(options.arch === undefined ? {} : { arch: options.arch }) });
+  return valueOf(opened, options.arch === undefined ? regs : '--arch', opened.kind === 'done' ? 2 : exitCodeOf(opened));
+}

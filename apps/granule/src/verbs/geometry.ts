@@ -1,0 +1,157 @@
+import { Command } from 'commander';
+import { armv8 } from '@granule/armv8';
+import type { Features, Outcome } from '@granule/contract';
+import { type Granule, type TableGeometry, stage1Geometry, stage2Geometry } from '@granule/geometry';
+import { formatSize, hex } from '@granule/geometry/bits';
+import { CommandFailure } from '../failures.js';
+import { colour, print, printJson, printLines } from '../output.js';
+import { countOf, FEATURE_NAMES, featuresOf, granuleOf, levelOf, requireArmv8 } from '../words.js';
+
+interface Options {
+  readonly arch: string;
+  readonly granule: string;
+  readonly ipa?: string;
+  readonly va?: string;
+  readonly pa?: string;
+  readonly features: string;
+  readonly startLevel?: string;
+  readonly hostGranule?: string;
+  readonly hostVa?: string;
+  readonly all?: boolean;
+  readonly json?: boolean;
+}
+
+const EXAMPLE = `
+A start level that is not given is chosen as KVM does: as much concatenation as possible, but two levels at least.
+
+Example:
+  granule geometry --granule 16K --ipa 42 --host-granule 16K --host-va 36`;
+
+export function command(): Command {
+  return new Command('geometry')
+    .summary('levels, start level, entry tables and VTCR of a configuration, or why it is illegal')
+    .description('The shape of a translation table: levels, start level, entry tables, bytes and alignment, VTCR. Exit code 1 where it is illegal.')
+    .option('--arch <NAME>', 'armv8', 'armv8')
+    .option('--granule <SIZE>', '4K, 16K or 64K', '4K')
+    .option('--ipa <BITS>', 'stage 2: input address size (default 40)')
+    .option('--va <BITS>', 'stage 1: input address size')
+    .option('--pa <BITS>', 'physical address size (default 48; 52 for larger inputs)')
+    .option('--features <LIST>', FEATURE_NAMES, '')
+    .option('--start-level <N>', 'any legal start level instead of the one KVM chooses')
+    .option('--host-granule <SIZE>', 'compare with the levels of a host kernel of this granule')
+    .option('--host-va <BITS>', 'and this VA size')
+    .option('--all', 'every granule and size, as a table')
+    .option('--json', 'print JSON')
+    .addHelpText('after', EXAMPLE)
+    .action(run);
+}
+
+interface Request {
+  readonly granule: Granule;
+  readonly stage: 1 | 2;
+  readonly bits: number;
+  readonly features: Partial<Features>;
+}
+
+function shape(request: Request, options: Options): Outcome<TableGeometry> {
+  const { granule, stage, bits, features } = request;
+  const lpa2 = features.lpa2Granules2?.includes(granule) ?? false;
+  const common = {
+    granule,
+    features: { lpa: features.lpa ?? false, lva: features.lva ?? false, ttst: features.ttst ?? false, lpa2 },
+    ...(options.pa === undefined ? {} : { paBits: countOf(options.pa, '--pa') }),
+  };
+  if (stage === 1) {
+    return stage1Geometry({ ...common, vaBits: bits });
+  }
+  return stage2Geometry({
+    ...common,
+    ipaBits: bits,
+    ...(options.startLevel === undefined ? {} : { startLevel: levelOf(options.startLevel, '--start-level') }),
+    ...(options.hostVa === undefined
+      ? {}
+      : { host: { granule: granuleOf(options.hostGranule ?? options.granule, '--host-granule'), vaBits: countOf(options.hostVa, '--host-va') } }),
+  });
+}
+
+/** The fields that scripts read, in the architecture's order. */
+function answer(request: Request, options: Options): Record<string, unknown> {
+  const made = shape(request, options);
+  const { granule, stage, bits } = request;
+  const input = stage === 2 ? { ipaBits: bits } : { vaBits: bits };
+  if (made.kind !== 'done') {
+    return { granule, ...input, refused: { id: made.kind === 'refused' ? made.id : made.kind, sentence: made.sentence } };
+  }
+  const { oaBits, startLevel, levels, entryTables, entryBytes, entryAlignment } = made.value;
+  const vtcr = stage === 2 ? armv8.registers.encodeStage2({ geometry: made.value, features: request.features }) : undefined;
+  return {
+    granule, ...input, paBits: oaBits, startLevel, levels, entryTables, entryBytes, entryAlignment,
+    ...(vtcr?.kind === 'done' ? { vtcr: hex(vtcr.value.vtcr) } : {}),
+  };
+}
+
+function run(options: Options): void {
+  requireArmv8(options.arch, 'geometry');
+  if (options.ipa !== undefined && options.va !== undefined) {
+    throw new CommandFailure('--ipa and --va: give one of them, stage 2 or stage 1.');
+  }
+  if (options.hostGranule !== undefined && options.hostVa === undefined) {
+    throw new CommandFailure('--host-granule: the host needs --host-va too.');
+  }
+  const features = featuresOf(options.features, '--features');
+  if (options.all === true) {
+    printAll(features, options);
+    return;
+  }
+  const stage = options.va === undefined ? 2 : 1;
+  const bits = countOf(options.va ?? options.ipa ?? '40', stage === 1 ? '--va' : '--ipa');
+  const request = { granule: granuleOf(options.granule, '--granule'), stage, bits, features } as const;
+  const found = answer(request, options);
+  process.exitCode = 'refused' in found ? 1 : 0;
+  if (options.json === true) {
+    printJson({ schema: 'granule-geometry/1', ...found });
+  } else if ('refused' in found) {
+    print(`${colour.red('refused')}: ${(found['refused'] as { sentence: string }).sentence}\n`);
+  } else {
+    printLines(description(request, found, options));
+  }
+}
+
+function description(request: Request, found: Record<string, unknown>, options: Options): readonly string[] {
+  const { stage, bits } = request;
+  const value = (name: string): string => String(found[name]);
+  const defaults = [
+    ...(options.ipa === undefined && stage === 2 ? ['--ipa 40'] : []),
+    ...(options.pa === undefined ? [`--pa ${value('paBits')}`] : []),
+    ...(options.features === '' ? ['no features'] : []),
+    ...(options.startLevel === undefined && stage === 2 ? ["KVM's start level"] : []),
+    ...(options.hostVa === undefined && stage === 2 ? ['no host compared'] : []),
+  ];
+  const bytes = Number(found['entryBytes']);
+  return [
+    `${stage === 2 ? `stage 2, ${bits}-bit IPA` : `stage 1, ${bits}-bit VA`}, ${value('paBits')}-bit output, ${value('granule')} granule`,
+    `  levels           ${value('levels')} (start level ${value('startLevel')})`,
+    `  entry tables     ${value('entryTables')}${Number(found['entryTables']) > 1 ? ' concatenated' : ''}`,
+    `  entry bytes      ${bytes} (${formatSize(bytes)}), aligned to ${value('entryAlignment')}`,
+    ...(found['vtcr'] === undefined ? [] : [`  VTCR_EL2         ${value('vtcr')}`]),
+    colour.dim(`  by default: ${defaults.length === 0 ? 'nothing' : defaults.join(', ')}`),
+  ];
+}
+
+const GRANULES = ['4K', '16K', '64K'] as const;
+
+function printAll(features: Partial<Features>, options: Options): void {
+  const rows = GRANULES.flatMap((granule) => [32, 36, 40, 42, 44, 48, 52].map((bits) => answer({ granule, stage: 2, bits, features }, options)));
+  if (options.json === true) {
+    printJson({ schema: 'granule-geometry/1', configurations: rows });
+    return;
+  }
+  print('GRANULE  IPA  PA  LEVELS  START  ENTRY TABLES  ENTRY BYTES  ALIGNMENT  VTCR_EL2\n');
+  for (const row of rows) {
+    const cell = (name: string, width: number): string => String(row[name] ?? '').padStart(width);
+    const head = `${cell('granule', 7)}  ${cell('ipaBits', 3)}`;
+    const refusal = row['refused'] as { sentence: string } | undefined;
+    const text = `${head}  ${cell('paBits', 2)}  ${cell('levels', 6)}  ${cell('startLevel', 5)}  ${cell('entryTables', 12)}  ${cell('entryBytes', 11)}  ${cell('entryAlignment', 9)}  ${cell('vtcr', 18)}`;
+    print(refusal === undefined ? `${text}\n` : `${head}  ${colour.dim(refusal.sentence)}\n`);
+  }
+}

@@ -1,0 +1,97 @@
+import { ENTRY } from '@granule/contract';
+import { hex, toBigint } from '@granule/geometry/bits';
+import { type AddressWalk, addressPrinter, inputName, outputName, type StageEnd, type StageWalk, titleLine, type WalkStep } from '@granule/lab';
+import { colour, fieldJson, fieldRows } from './output.js';
+
+/** What a descriptor is, in one word. */
+function kindOf(step: WalkStep): string {
+  switch (step.kind) {
+    case ENTRY.zero:
+      return 'zero';
+    case ENTRY.annotated:
+      return step.lo % 2 === 1 ? 'reserved' : 'invalid';
+    case ENTRY.leaf:
+      return step.level === 3 ? 'page' : 'block';
+    case ENTRY.table:
+      return 'table';
+  }
+}
+
+/** Fields worth a line: what is set, and what every leaf has. */
+const isQuiet = (name: string, value: bigint): boolean => /^(?:RES|IGNORED|Ignored|Valid|Type)/.test(name) || (value === 0n && /^(?:Software|DBM|nT|FnXS|PBHA|GP|NS)/.test(name));
+
+function stepLines(walk: StageWalk, step: WalkStep, nested: boolean, allFields: boolean): readonly string[] {
+  const space = outputName(walk.tables);
+  const names = step.output === undefined ? '' : ` ${step.kind === ENTRY.table ? 'table' : ''} at ${hex(step.output)}`;
+  const through = step.through?.end.kind === 'translated' ? ` = PA ${hex(step.through.end.output)}` : '';
+  const where = `[${step.index}]`.padEnd(6);
+  const what = `${kindOf(step)}${step.kind === ENTRY.table ? names.replace(' table', '') : names}`;
+  const head = `  level ${step.level}  ${where} ${space} ${hex(step.address)}${through}  ${colour.bold(hex(toBigint(step.lo, step.hi)))}  ${what}`;
+  const fields = step.kind === ENTRY.table || step.kind === ENTRY.zero ? step.fields.filter(({ value, name }) => value !== 0n && !/^(?:Next|Valid|Type)/.test(name)) : step.fields.filter(({ name, value }) => !isQuiet(name, value));
+  const rows = fieldRows(allFields ? step.fields : fields, '          ');
+  const inner = nested && step.through !== undefined ? stageLines(step.through, false, false).map((line) => `      ${line}`) : [];
+  return [head, ...inner, ...rows];
+}
+
+function endLine(walk: StageWalk): string {
+  const { end, tables } = walk;
+  if (end.kind !== 'translated') {
+    return `  ${colour.red(end.sentence)}`;
+  }
+  const { leaf } = end;
+  const what = [leaf.permissions, leaf.type, ...leaf.attributes].join(' ');
+  return `  ${inputName(tables)} ${addressPrinter(tables)(walk.address)} ${colour.bold(`-> ${outputName(tables)} ${hex(end.output)}`)}  ${what}`;
+}
+
+function stageLines(walk: StageWalk, nested: boolean, allFields: boolean): readonly string[] {
+  return [
+    `stage ${walk.tables.format.stage}: ${titleLine(walk.tables)}`,
+    ...walk.steps.flatMap((step) => stepLines(walk, step, nested, allFields)),
+    endLine(walk),
+  ];
+}
+
+/** A walk as people read it. `nested`: also the stage-2 walk for each stage-1 descriptor. */
+export function walkLines(walk: AddressWalk, options: { readonly nested?: boolean; readonly allFields?: boolean } = {}): readonly string[] {
+  const { nested = false, allFields = false } = options;
+  const stages = walk.stages.flatMap((stage) => stageLines(stage, nested, allFields));
+  const end = walk.end.kind === 'translated' ? `${hex(walk.address)} is at PA ${hex(walk.end.output)}` : `${hex(walk.address)}: ${walk.end.sentence}`;
+  return [...stages, end];
+}
+
+function endJson(end: StageEnd): Record<string, unknown> {
+  if (end.kind === 'translated') {
+    const { permissions, type, attributes } = end.leaf;
+    return { outcome: 'translated', output: hex(end.output), level: end.level, permissions, type, attributes };
+  }
+  if (end.kind === 'lost') {
+    return { outcome: 'lost', sentence: end.sentence };
+  }
+  const { type, level, stage, s1ptw, ipa } = end.fault;
+  return { outcome: 'fault', fault: { type, level, stage, s1ptw, ...(ipa === undefined ? {} : { ipa: hex(ipa) }) }, sentence: end.sentence };
+}
+
+function stageJson({ tables, address, steps, end }: StageWalk): unknown {
+  return {
+    regime: tables.name,
+    stage: tables.format.stage,
+    from: tables.from,
+    input: addressPrinter(tables)(address),
+    steps: steps.map((step) => ({
+      level: step.level,
+      index: step.index,
+      address: hex(step.address),
+      descriptor: hex(toBigint(step.lo, step.hi)),
+      kind: kindOf(step),
+      ...(step.output === undefined ? {} : { output: hex(step.output) }),
+      fields: fieldJson(step.fields),
+      ...(step.through === undefined ? {} : { through: stageJson(step.through) }),
+    })),
+    ...endJson(end),
+  };
+}
+
+/** `granule-walk/1`. */
+export function walkJson(walk: AddressWalk): unknown {
+  return { schema: 'granule-walk/1', regime: walk.regime, address: hex(walk.address), stages: walk.stages.map(stageJson), ...endJson(walk.end) };
+}
