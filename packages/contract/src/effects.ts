@@ -63,6 +63,7 @@ export interface TakeEffect {
   readonly table: OutputAddress;
   readonly pages: number;
 }
+/** A table page is given back; its words are zero from here on. */
 export interface FreeEffect {
   readonly type: 'free';
   readonly table: OutputAddress;

@@ -27,6 +27,8 @@ export interface Retry {
   readonly id: string;
   readonly sentence: string;
   readonly source: string;
+  /** Operations in `linux` mode that stop half-way: bytes done before the stop. */
+  readonly progress?: number;
 }
 
 /** The request is legal for the architecture but this model does not cover it; never a guess. */

@@ -30,6 +30,8 @@ export interface MapOptions {
   readonly pages?: boolean;
   /** Shallowest level to use a block at; default the format's own limit (exact) or Linux's (linux). */
   readonly minBlockLevel?: Level;
+  /** linux: the walk is shared with others (default), so that a change of software bits alone is not made in place. */
+  readonly shared?: boolean;
   /** exact: what to do where the range already maps another output address: refuse (default) or replace it, by break-before-make. */
   readonly over?: 'refuse' | 'replace';
   /** Skip exactly these duties of break-before-make and mapping, nothing else. */
@@ -81,6 +83,8 @@ export interface PageTable {
   readonly memory: TableMemory;
   readonly root: OutputAddress;
   map(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options?: MapOptions): Outcome<undefined>;
+  /** The first half of an exact {@link map}: refused as it would be, and the pages that it may need are set aside. Changes no descriptor. */
+  prepareMap(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options?: MapOptions): Outcome<Prepared>;
   unmap(ia: InputAddress, size: number, options?: UnmapOptions): Outcome<undefined>;
   /** False where `ia` is beyond the input size; else `out` tells the entry at which the walk ends. */
   lookup(ia: InputAddress, out: LookupResult): boolean;
@@ -99,6 +103,14 @@ export interface PageTable {
   flush(ia: InputAddress, size: number): Outcome<undefined>;
   /** Frees every table. No TLB or cache maintenance: the table must not be reachable any more. */
   destroy(): void;
+}
+
+/** An operation that was checked and has its pages; see {@link PageTable.prepareMap}. */
+export interface Prepared {
+  /** Does it. Fails only where the table was changed since in a way that forbids it; then nothing is changed, and the pages are given back. */
+  commit(): Outcome<undefined>;
+  /** Gives the pages back. */
+  cancel(): void;
 }
 
 /** A page-table core: what makes tables. */

@@ -95,7 +95,7 @@ export class TableArena implements TableMemory {
 
   /** The pages must be zero ({@link checkArena} verifies it); a page that is not taken is a mistake of the caller and throws. */
   give(pa: OutputAddress, pages: number): void {
-    const page = pa / this.#pageBytes - this.firstPage;
+    const page = (pa / this.#pageBytes - this.firstPage) | 0;
     for (let i = page; i < page + pages; i += 1) {
       if (this.#state[i] !== 1) {
         throw new RangeError(`page ${hex((this.firstPage + i) * this.#pageBytes)} is given back but was not taken`);

@@ -13,8 +13,12 @@ function addressMask(plain: number, lsb: number): { lo: number; hi: number } {
   return { lo: below(32) - below(lsb), hi: below(plain - 32) - below(lsb - 32) };
 }
 
-function writeProtectChange(stage: 1 | 2, leaf: readonly Field[]): Change {
-  const hiClear = slotMask(slotOf(leaf, 'DBM')).hi;
+/**
+ * With hardware dirty state the DBM bit goes too, or hardware would make the leaf writable again; without it the bit has no effect and is
+ * left alone.
+ */
+function writeProtectChange(stage: 1 | 2, dirtyState: boolean, leaf: readonly Field[]): Change {
+  const hiClear = dirtyState ? slotMask(slotOf(leaf, 'DBM')).hi : 0;
   if (stage === 2) return { ...noChange(), loClear: WRITE, hiClear };
   return { ...noChange(), loSet: WRITE, hiClear };
 }
@@ -22,7 +26,10 @@ function writeProtectChange(stage: 1 | 2, leaf: readonly Field[]): Change {
 /** Bit 7 of a leaf: S2AP[1], writable when set (stage 2), or AP[2], writable when clear (stage 1). */
 const WRITE = 0x80;
 
-/** The numbers that hot loops read, from the leaf layout (that of a page) and the geometry. Properties stand in the contract's order: one object shape. */
+/**
+ * The numbers that hot loops read, from the leaf layout (that of a page) and the geometry. Properties stand in the contract's order: one
+ * object shape.
+ */
 export function formatNumbers(shape: Shape, leaf: readonly Field[]): FormatNumbers {
   const { stage, pageShift } = shape.geometry;
   const masks = LEVELS.map((level) => addressMask(plainBits(shape), levelShift(shape.geometry.granule, level)));
@@ -44,7 +51,7 @@ export function formatNumbers(shape: Shape, leaf: readonly Field[]): FormatNumbe
     oaTopBits: top.bits,
     afLo: maskOf('AF').lo,
     afHi: 0,
-    writeProtect: writeProtectChange(stage, leaf),
+    writeProtect: writeProtectChange(stage, shape.features.hdbs === true, leaf),
     writableLoMask: WRITE,
     writableLo: stage === 2 ? WRITE : 0,
     writableHiMask: 0,

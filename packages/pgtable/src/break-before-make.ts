@@ -1,0 +1,93 @@
+import type { EntryKind } from '@granule/contract';
+import { ENTRY } from '@granule/contract';
+import type { InputAddress } from '@granule/geometry/bits';
+import type { Level } from '@granule/geometry';
+import { levelIndex } from '@granule/contract';
+import type { Table } from './table.js';
+import { emitSteps, mapMaintenance, unmapMaintenance, writeEntry } from './table.js';
+import { tableWord } from './walk.js';
+
+/** Duties that a caller may skip by name; each flag skips exactly what it names. */
+export interface Skip {
+  readonly tlbi?: boolean;
+  readonly cmo?: boolean;
+}
+
+const NOTHING: Skip = {};
+
+/**
+ * Replaces one entry by another, breaking the old one first where it is valid: the `locked` marker is written, the old translation invalidated (a leaf by
+ * its level, a table without level hint), an unmapped cacheable leaf cleaned, then the new entry is cleaned for and stored with release. An invalid
+ * entry needs no break. A replaced table's subtree is zeroed and given back.
+ *
+ * Source: DDI 0487 D8.17.1 (break-before-make); Linux stage2_try_break_pte, stage2_make_pte (arch/arm64/kvm/hyp/pgtable.c).
+ */
+export function replaceEntry(t: Table, word: number, level: Level, address: InputAddress, lo: number, hi: number, skip: Skip = NOTHING): void {
+  const words = t.memory.words;
+  const oldLo = words[word];
+  const oldHi = words[word + 1];
+  const oldKind = t.format.kind(oldLo, oldHi, level);
+  if (oldKind === ENTRY.leaf || oldKind === ENTRY.table) {
+    breakEntry(t, word, level, address, oldKind, skip);
+  }
+  if (oldKind === ENTRY.table) {
+    freeSubtree(t, tableWord(t.memory, t.plan, oldLo, oldHi), (level + 1) as Level, true);
+  }
+  makeEntry(t, word, level, address, lo, hi, skip);
+}
+
+function breakEntry(t: Table, word: number, level: Level, address: InputAddress, kind: EntryKind, skip: Skip): void {
+  const { memory, format, plan, sink } = t;
+  if (sink === undefined) {
+    return;
+  }
+  const span = plan.span[levelIndex(level)];
+  const oldLo = memory.words[word];
+  const oldHi = memory.words[word + 1];
+  writeEntry(t, word, format.locked.lo, format.locked.hi, level, address, false);
+  if (skip.tlbi !== true) {
+    emitSteps(t, kind === ENTRY.leaf ? format.tlbi.leaf : format.tlbi.table, address, kind === ENTRY.leaf ? level : undefined, span);
+  }
+  if (kind === ENTRY.leaf && skip.cmo !== true) {
+    for (const effect of unmapMaintenance(t, oldLo, oldHi, level, span)) {
+      sink.effect(effect);
+    }
+  }
+}
+
+function makeEntry(t: Table, word: number, level: Level, address: InputAddress, lo: number, hi: number, skip: Skip): void {
+  const leaf = t.format.kind(lo, hi, level) === ENTRY.leaf;
+  const before = leaf && skip.cmo !== true ? mapMaintenance(t, lo, hi, level, t.plan.span[levelIndex(level)]) : undefined;
+  writeEntry(t, word, lo, hi, level, address, true, before);
+}
+
+/**
+ * Zeroes a table that no walk can reach any more, and all below it, and gives the pages back. `deferred` says that the pages are freed after a grace
+ * period (Linux: RCU).
+ */
+export function freeSubtree(t: Table, table: number, level: Level, deferred: boolean): void {
+  zeroTable(t, table, level, deferred);
+  t.givePage(table, deferred);
+}
+
+/** Frees everything below a table and zeroes it; level-3 tables are zeroed unread. */
+export function zeroTable(t: Table, table: number, level: Level, deferred: boolean): void {
+  const { plan, memory } = t;
+  const li = levelIndex(level);
+  for (let i = 0; level < 3 && i < plan.tableEntries; i++) {
+    const at = table + 2 * i;
+    const lo = memory.words[at];
+    if ((lo & plan.typeMask[li]) === plan.tableType[li]) {
+      freeSubtree(t, tableWord(memory, plan, lo, memory.words[at + 1]), (level + 1) as Level, deferred);
+    }
+  }
+  memory.words.fill(0, table, table + plan.pageWords);
+}
+
+/** Installs an empty table in place of what is there (zero, annotated or leaf); what a leaf mapped is no longer mapped. Answers the new table's first word. */
+export function installTable(t: Table, word: number, level: Level, address: InputAddress, skip: Skip = NOTHING): number {
+  const child = t.takePage();
+  const entry = t.descriptorFor(child, t.tableBits);
+  replaceEntry(t, word, level, address, entry.lo, entry.hi, skip);
+  return child;
+}
