@@ -1,8 +1,8 @@
 import type { FaultType } from '@granule/contract';
 
 /**
- * Fault status codes (DDI 0487, ESR_EL2.ISS for a Data Abort, DFSC): the code at level 0 for faults that have a level, the one at level −1, or the one
- * code of a fault that has none.
+ * Fault status codes (DDI 0487, ESR_EL2.ISS for a Data Abort, DFSC): the code at level 0 for faults that have a level, the one at level −1,
+ * or the one code of a fault that has none.
  */
 interface Status {
   readonly type: FaultType;

@@ -1,8 +1,8 @@
 import type { Field, Words } from '@granule/contract';
 
 /**
- * Tools that turn a layout (fields as data) into encoders, decoders and explanations. A layout lists its fields most significant first and each of
- * the 64 bits belongs to exactly one of them.
+ * Tools that turn a layout (fields as data) into encoders, decoders and explanations. A layout lists its fields most significant first and
+ * each of the 64 bits belongs to exactly one of them.
  */
 
 /** A field as a layout table writes it; `when` limits it to configurations that have it. */
@@ -17,7 +17,10 @@ export const RES1 = 'RES1';
 /** Bits that hardware does not look at. */
 export const IGNORED = 'ignored';
 
-/** The rows that hold in this configuration, most significant first, with every gap from bit 63 to 0 filled by a RES0 field of clause `clause`. */
+/**
+ * The rows that hold in this configuration, most significant first, with every gap from bit 63 to 0 filled by a RES0 field of clause
+ * `clause`.
+ */
 export function layoutOf<C>(rows: readonly Row<C>[], configuration: C, clause: string): readonly Field[] {
   const fields = rows.filter((row) => row.when?.(configuration) ?? true).sort((a, b) => b.msb - a.msb);
   const whole: Field[] = [];

@@ -20,14 +20,21 @@ describe('mustBreak (DDI 0487 D8.17.1)', () => {
   const page = 0x0040_0000_4077_27ffn;
 
   it('is total, and silent where the old or the new entry is invalid or nothing changes', () => {
-    fc.assert(fc.property(anyCase, word64, word64, fc.constantFrom(...LEVELS), ({ format }, from, to, level) => {
-      const [a, b] = [halves(from), halves(to)];
-      const rule = format.mustBreak(a.lo, a.hi, b.lo, b.hi, level);
-      const valid = format.kind(a.lo, a.hi, level) >= ENTRY.leaf && format.kind(b.lo, b.hi, level) >= ENTRY.leaf;
-      if (!valid) expect(rule).toBeUndefined();
-      if (rule !== undefined) expect(rule).toMatchObject({ id: expect.stringMatching(/^bbm\./) as string, clause: expect.stringContaining('DDI 0487') as string });
-      expect(format.mustBreak(a.lo, a.hi, a.lo, a.hi, level)).toBeUndefined();
-    }), { numRuns: 3000 });
+    fc.assert(
+      fc.property(anyCase, word64, word64, fc.constantFrom(...LEVELS), ({ format }, from, to, level) => {
+        const [a, b] = [halves(from), halves(to)];
+        const rule = format.mustBreak(a.lo, a.hi, b.lo, b.hi, level);
+        const valid = format.kind(a.lo, a.hi, level) >= ENTRY.leaf && format.kind(b.lo, b.hi, level) >= ENTRY.leaf;
+        if (!valid) expect(rule).toBeUndefined();
+        if (rule !== undefined)
+          expect(rule).toMatchObject({
+            id: expect.stringMatching(/^bbm\./) as string,
+            clause: expect.stringContaining('DDI 0487') as string,
+          });
+        expect(format.mustBreak(a.lo, a.hi, a.lo, a.hi, level)).toBeUndefined();
+      }),
+      { numRuns: 3000 },
+    );
   });
 
   it.each([

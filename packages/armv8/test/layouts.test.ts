@@ -34,26 +34,42 @@ describe('layouts', () => {
   });
 
   it('cite a clause for every field', () => {
-    const fields = [...CASES.flatMap(({ format }) => LEVELS.flatMap((level) => KINDS.flatMap((kind) => format.layout(kind, level)))),
-      ...registers.names.flatMap((name) => registers.layout(name) ?? [])];
+    const fields = [
+      ...CASES.flatMap(({ format }) => LEVELS.flatMap((level) => KINDS.flatMap((kind) => format.layout(kind, level)))),
+      ...registers.names.flatMap((name) => registers.layout(name) ?? []),
+    ];
     expect(fields.filter(({ clause }) => !/^(DDI 0487 |Linux )/.test(clause))).toEqual([]);
   });
 
   it('cannot be written with overlapping fields', () => {
     const clause = 'DDI 0487';
-    expect(() => layoutOf([{ name: 'A', msb: 5, lsb: 2, clause }, { name: 'B', msb: 2, lsb: 0, clause }], undefined, clause)).toThrow('overlaps');
+    expect(() =>
+      layoutOf(
+        [
+          { name: 'A', msb: 5, lsb: 2, clause },
+          { name: 'B', msb: 2, lsb: 0, clause },
+        ],
+        undefined,
+        clause,
+      ),
+    ).toThrow('overlaps');
   });
 });
 
 describe('explain', () => {
   it('is total: every word at every level, its fields those of the layout, their values the word', () => {
-    fc.assert(fc.property(fc.constantFrom(...CASES), word64, fc.constantFrom(...LEVELS), ({ format }, word, level) => {
-      const { lo, hi } = halves(word);
-      const fields = format.explain(lo, hi, level);
-      expect(fields.map(({ name, msb, lsb, clause }) => ({ name, msb, lsb, clause }))).toEqual(format.layout(format.kind(lo, hi, level), level));
-      expect(fields.reduce((sum, { value, lsb }) => sum | (value << BigInt(lsb)), 0n)).toBe(toBigint(lo, hi));
-      expect(fields.filter(({ meaning }) => meaning === '' || meaning.includes('undefined'))).toEqual([]);
-    }), { numRuns: 2000 });
+    fc.assert(
+      fc.property(fc.constantFrom(...CASES), word64, fc.constantFrom(...LEVELS), ({ format }, word, level) => {
+        const { lo, hi } = halves(word);
+        const fields = format.explain(lo, hi, level);
+        expect(fields.map(({ name, msb, lsb, clause }) => ({ name, msb, lsb, clause }))).toEqual(
+          format.layout(format.kind(lo, hi, level), level),
+        );
+        expect(fields.reduce((sum, { value, lsb }) => sum | (value << BigInt(lsb)), 0n)).toBe(toBigint(lo, hi));
+        expect(fields.filter(({ meaning }) => meaning === '' || meaning.includes('undefined'))).toEqual([]);
+      }),
+      { numRuns: 2000 },
+    );
   });
 
   const meanings = (fields: readonly { name: string; meaning: string }[]): Record<string, string> =>
@@ -62,21 +78,33 @@ describe('explain', () => {
   it('says what a stage-2 block of a real table says', () => {
     const format = formatOf('s2', { geometry: geometryOf(2, '4K', false), features: { xnx: true } });
     expect(meanings(format.explain(0x4460_07fd, 0x0040_0000, 2))).toMatchObject({
-      'OA[47:21]': '0x44600000', XN: 'not executable', S2AP: 'read/write', MemAttr: 'normal', SH: 'inner shareable', AF: 'accessed', Type: 'block',
+      'OA[47:21]': '0x44600000',
+      XN: 'not executable',
+      S2AP: 'read/write',
+      MemAttr: 'normal',
+      SH: 'inner shareable',
+      AF: 'accessed',
+      Type: 'block',
     });
   });
 
   it('says what XN of a stage-2 leaf with FEAT_XNX says, all four values (DDI 0487 D8.4.2)', () => {
     const format = formatOf('s2', { geometry: geometryOf(2, '4K', false), features: { xnx: true } });
     expect([0, 1, 2, 3].map((xn) => meanings(format.explain(3, xn << 21, 3))['XN'])).toEqual([
-      'executable at EL1 and EL0', 'executable at EL0, not at EL1', 'not executable', 'executable at EL1, not at EL0',
+      'executable at EL1 and EL0',
+      'executable at EL0, not at EL1',
+      'not executable',
+      'executable at EL1, not at EL0',
     ]);
   });
 
   it('tells AP[2:1] of a two-privilege regime as one permission (DDI 0487 D8.4.1)', () => {
     const format = formatOf('el10', { geometry: geometryOf(1, '4K', false), mair: MAIR });
     expect([0, 1, 2, 3].map((ap) => meanings(format.explain(3 | (ap << 6), 0, 3))['AP[2]'])).toEqual([
-      'read/write at EL1, no access at EL0', 'read/write at EL1 and EL0', 'read-only at EL1, no access at EL0', 'read-only at EL1 and EL0',
+      'read/write at EL1, no access at EL0',
+      'read/write at EL1 and EL0',
+      'read-only at EL1, no access at EL0',
+      'read-only at EL1 and EL0',
     ]);
   });
 

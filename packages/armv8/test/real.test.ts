@@ -12,14 +12,24 @@ interface Snapshot {
   readonly checkpoint: string;
   readonly registers: Readonly<Record<string, string>>;
   readonly regimes: readonly {
-    readonly name: string; readonly root: string; readonly granuleShift: number; readonly iaBits: number; readonly startLevel: number;
-    readonly rootEntries: number; readonly upperRange: boolean; readonly tableAddresses: string;
+    readonly name: string;
+    readonly root: string;
+    readonly granuleShift: number;
+    readonly iaBits: number;
+    readonly startLevel: number;
+    readonly rootEntries: number;
+    readonly upperRange: boolean;
+    readonly tableAddresses: string;
   }[];
 }
 
 const read = (name: string): string => readFileSync(new URL(`data/${name}`, import.meta.url), 'utf8');
 const SNAPSHOTS = JSON.parse(read('registers.json')) as readonly Snapshot[];
-const LEAVES = read('leaves.csv').trim().split('\n').slice(1).map((line) => line.split(','));
+const LEAVES = read('leaves.csv')
+  .trim()
+  .split('\n')
+  .slice(1)
+  .map((line) => line.split(','));
 
 const valuesOf = (snapshot: Snapshot): Record<string, bigint> =>
   Object.fromEntries(Object.entries(snapshot.registers).map(([name, text]) => [name, BigInt(text)]));
@@ -36,13 +46,21 @@ function rootOf(snapshot: Snapshot, name: string): RegimeRoot | undefined {
 }
 
 describe('tables in force, as the registers of real machines say', () => {
-  const cases = SNAPSHOTS.flatMap((snapshot) => snapshot.regimes.map((regime) => [`${snapshot.run} ${snapshot.checkpoint} ${regime.name}`, snapshot, regime] as const));
+  const cases = SNAPSHOTS.flatMap((snapshot) =>
+    snapshot.regimes.map((regime) => [`${snapshot.run} ${snapshot.checkpoint} ${regime.name}`, snapshot, regime] as const),
+  );
 
   it.each(cases)('%s', (_, snapshot, regime) => {
     const found = rootOf(snapshot, regime.name)!;
     const { pageShift, iaBits, startLevel, rootEntries } = found.format.geometry;
     expect([found.root, pageShift, iaBits, startLevel, rootEntries, found.upper, found.tableAddresses]).toEqual([
-      Number(regime.root), regime.granuleShift, regime.iaBits, regime.startLevel, regime.rootEntries, regime.upperRange, regime.tableAddresses.split(':')[0],
+      Number(regime.root),
+      regime.granuleShift,
+      regime.iaBits,
+      regime.startLevel,
+      regime.rootEntries,
+      regime.upperRange,
+      regime.tableAddresses.split(':')[0],
     ]);
   });
 
@@ -54,7 +72,8 @@ describe('tables in force, as the registers of real machines say', () => {
 
 describe('leaves of real tables', () => {
   it.each(LEAVES)('%s %s %s, 2^%s pages, level %s: %s %s', (run, checkpoint, regime, _, level, output, descriptor) => {
-    const snapshot = SNAPSHOTS.find((each) => each.run === run && each.checkpoint === checkpoint) ?? SNAPSHOTS.find((each) => each.run === run)!;
+    const snapshot =
+      SNAPSHOTS.find((each) => each.run === run && each.checkpoint === checkpoint) ?? SNAPSHOTS.find((each) => each.run === run)!;
     const { format } = rootOf(snapshot, regime)!;
     const { lo, hi } = halves(BigInt(descriptor));
     const at = Number(level) as Level;
@@ -67,7 +86,15 @@ describe('leaves of real tables', () => {
 
   it('0x004000004077277f is a read-only, not executable Normal page at 0x40772000', () => {
     const { format } = rootOf(SNAPSHOTS[0], 'stage2')!;
-    expect(format.decodeLeaf(0x4077_277f, 0x0040_0000, 3)).toMatchObject({ read: true, write: false, px: false, ux: false, memory: 'normal', shareability: 'inner', af: true });
+    expect(format.decodeLeaf(0x4077_277f, 0x0040_0000, 3)).toMatchObject({
+      read: true,
+      write: false,
+      px: false,
+      ux: false,
+      memory: 'normal',
+      shareability: 'inner',
+      af: true,
+    });
   });
 
   it('0x00400080000037c7 is a device page of the VM, and 0x..7db with S2FWB is Write-Back and executable', () => {

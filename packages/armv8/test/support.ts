@@ -35,7 +35,23 @@ export interface Case {
 
 const FEATURE_SETS: readonly (readonly [string, Partial<Features>])[] = [
   ['no features', {}],
-  ['all features', { xnx: true, s2fwb: true, hpds: true, hpds2: true, xs: true, bbm: 1, ttl: true, tlbirange: true, lpa: true, haf: true, hdbs: true, bti: true }],
+  [
+    'all features',
+    {
+      xnx: true,
+      s2fwb: true,
+      hpds: true,
+      hpds2: true,
+      xs: true,
+      bbm: 1,
+      ttl: true,
+      tlbirange: true,
+      lpa: true,
+      haf: true,
+      hdbs: true,
+      bti: true,
+    },
+  ],
 ];
 
 /** MAIR with WB, WT, NC, Device-nGnRnE, Device-nGnRE, tagged, WB outer with NC inner, reserved. */
@@ -55,7 +71,9 @@ export const CASES: readonly Case[] = ['s2', 'el2', 'el10', 'el20'].flatMap((reg
         const configs = regime === 's2' ? [base, { ...base, fwb: true }] : [base, { ...base, mair: MAIR }];
         return configs.map((config) => ({
           [fc.toStringMethod]: () => `${regime} ${granule} ${wide ? 52 : 48} ${name} ${config.fwb === true}`,
-          title: `${regime} ${granule} ${wide ? 52 : 48} bits, ${name}${config.fwb === true ? ', FWB' : ''}${config.mair === undefined ? '' : ', MAIR'}`,
+          title: `${regime} ${granule} ${wide ? 52 : 48} bits, ${name}${config.fwb === true ? ', FWB' : ''}${
+            config.mair === undefined ? '' : ', MAIR'
+          }`,
           format: formatOf(regime, config),
           config,
           wide,

@@ -1,6 +1,20 @@
 import {
-  done, ENTRY, refused, type AttributeRequest, type Attributes, type Change, type EntryKind, type ExplainedField, type Field, type Format,
-  type FormatNumbers, type Outcome, type Rule, type TableAttributes, type TlbiSequences, type Words,
+  done,
+  ENTRY,
+  refused,
+  type AttributeRequest,
+  type Attributes,
+  type Change,
+  type EntryKind,
+  type ExplainedField,
+  type Field,
+  type Format,
+  type FormatNumbers,
+  type Outcome,
+  type Rule,
+  type TableAttributes,
+  type TlbiSequences,
+  type Words,
 } from '@granule/contract';
 import type { Level, TableGeometry } from '@granule/geometry';
 import { bigintHigh, bigintLow, toBigint, type OutputAddress } from '@granule/geometry/bits';
@@ -128,9 +142,9 @@ export class Armv8Format implements Format {
   }
 
   /**
-   * Conservative where bits alone do not tell: a changed output address counts as one whose contents differ, a changed AttrIndx without a MAIR as
-   * another memory type. Between a table and a block it says whether the *size* may change live; that the subtree says the same as the block is the
-   * caller's to keep.
+   * Conservative where bits alone do not tell: a changed output address counts as one whose contents differ, a changed AttrIndx without a
+   * MAIR as another memory type. Between a table and a block it says whether the *size* may change live; that the subtree says the same as
+   * the block is the caller's to keep.
    */
   mustBreak(oldLo: number, oldHi: number, newLo: number, newHi: number, level: Level): Rule | undefined {
     const from = this.kind(oldLo, oldHi, level);
@@ -168,7 +182,8 @@ export class Armv8Format implements Format {
     if (ns !== undefined && changed(ns)) return BREAK_RULES.physicalSpace;
     if (this.leaf.memoryKey(oldLo, oldHi) !== this.leaf.memoryKey(newLo, newHi)) return BREAK_RULES.memoryType;
     if (sh !== undefined && changed(sh)) return BREAK_RULES.shareability;
-    if (changed(contiguous) && !this.bbmPermits(this.nT(oldLo, oldHi, level) && this.nT(newLo, newHi, level))) return BREAK_RULES.contiguous;
+    if (changed(contiguous) && !this.bbmPermits(this.nT(oldLo, oldHi, level) && this.nT(newLo, newHi, level)))
+      return BREAK_RULES.contiguous;
     if (nG !== undefined && takeSlot(nG, oldLo, oldHi) === 1 && takeSlot(nG, newLo, newHi) === 0) return BREAK_RULES.global;
     return undefined;
   }
@@ -194,7 +209,8 @@ interface BreakFields {
 }
 
 function breakFields(page: readonly Field[], block: readonly Field[]): BreakFields {
-  const optional = (layout: readonly Field[], name: string): Slot | undefined => (hasField(layout, name) ? slotOf(layout, name) : undefined);
+  const optional = (layout: readonly Field[], name: string): Slot | undefined =>
+    hasField(layout, name) ? slotOf(layout, name) : undefined;
   return {
     contiguous: slotOf(page, 'Contiguous'),
     sh: optional(page, 'SH'),

@@ -8,11 +8,17 @@ function rule(id: string, sentence: string, clause = SOURCE): Rule {
 
 /** The break-before-make rules: a change of a live entry in one of these ways needs break, invalidate, make. */
 export const BREAK_RULES = {
-  outputAddress: rule('output-address', 'The output address of a valid leaf changes: old and new translation may differ in memory contents or be writable.'),
-  tableAddress: rule('table-address', 'A valid table entry changes to point to another table: the walk may use old and new tables at once.'),
+  outputAddress: rule(
+    'output-address',
+    'The output address of a valid leaf changes: old and new translation may differ in memory contents or be writable.',
+  ),
+  tableAddress: rule(
+    'table-address',
+    'A valid table entry changes to point to another table: the walk may use old and new tables at once.',
+  ),
   blockSize: rule(
     'block-size',
-    'The size of the translation changes between a table and a block, and the FEAT_BBM level (with nT at level 1) does not permit that live.',
+    'The translation changes between a table and a block, and the FEAT_BBM level (with nT at level 1) does not permit that live.',
     'DDI 0487 D8.17.2',
   ),
   memoryType: rule('memory-type', 'The memory type or cacheability of a valid leaf changes.'),

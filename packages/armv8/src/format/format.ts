@@ -8,9 +8,9 @@ export const REGIMES: readonly Regime[] = ['el10', 'el20', 'el2', 's2'];
 const isRegime = (name: string): name is Regime => (REGIMES as readonly string[]).includes(name);
 
 /**
- * The format of one regime and geometry. A feature that `features` leaves out counts as absent; with 64K and no word about FEAT_LPA, an output size of 52
- * bits implies it. Refused: `format.unknown-regime`, `format.stage`, `format.upper`, `format.not-in-stage` (`fwb` at stage 1; `mair`, `hpd` at stage 2),
- * `format.shareability`.
+ * The format of one regime and geometry. A feature that `features` leaves out counts as absent; with 64K and no word about FEAT_LPA, an
+ * output size of 52 bits implies it. Refused: `format.unknown-regime`, `format.stage`, `format.upper`, `format.not-in-stage` (`fwb` at
+ * stage 1; `mair`, `hpd` at stage 2), `format.shareability`.
  */
 export function format(regime: string, config: FormatConfig): Outcome<Format> {
   const { geometry, features = {}, fwb, mair, hpd, sh = 3, upper = false } = config;

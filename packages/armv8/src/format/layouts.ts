@@ -4,8 +4,8 @@ import { IGNORED, layoutOf, type Row } from '../fields.js';
 import { leafLegal, plainBits, topField, type LevelShape } from './shape.js';
 
 /**
- * Descriptor layouts of VMSAv8-64 as data. Clauses are of DDI 0487 (K.a numbering): D8.3.1 descriptor formats, D8.4 memory access control, D8.5 hardware
- * updates, D8.6 memory region attributes, D8.7 other fields, D8.17.2 block-size changes.
+ * Descriptor layouts of VMSAv8-64 as data. Clauses are of DDI 0487 (K.a numbering): D8.3.1 descriptor formats, D8.4 memory access control,
+ * D8.5 hardware updates, D8.6 memory region attributes, D8.7 other fields, D8.17.2 block-size changes.
  */
 
 type Rows = readonly Row<LevelShape>[];
@@ -78,7 +78,9 @@ const STAGE1_TABLE: Rows = [
 
 const STAGE2_TABLE: Rows = [...BOTH_TABLES, { name: IGNORED, msb: 58, lsb: 51, clause: FORMATS }];
 
-/** An invalid entry: hardware looks at bit 0 alone; Linux keeps notes in the others (KVM_INVALID_PTE_TYPE_MASK, KVM_INVALID_PTE_ANNOT_MASK). */
+/**
+ * An invalid entry: hardware looks at bit 0 alone; Linux keeps notes in the others (KVM_INVALID_PTE_TYPE_MASK, KVM_INVALID_PTE_ANNOT_MASK).
+ */
 const INVALID: Rows = [
   { name: 'AnnotationType', msb: 63, lsb: 60, clause: 'Linux kvm_pgtable.h KVM_INVALID_PTE_TYPE_MASK' },
   { name: 'Annotation', msb: 59, lsb: 1, clause: 'Linux kvm_pgtable.h KVM_INVALID_PTE_ANNOT_MASK' },
@@ -95,8 +97,8 @@ function addressRows(name: string, lsb: number, shape: LevelShape): Rows {
 }
 
 /**
- * The fields of a descriptor of this kind and level: all 64 bits, most significant first. Where the level has no such descriptor the layout is that
- * of an invalid entry, which is what hardware takes the word for.
+ * The fields of a descriptor of this kind and level: all 64 bits, most significant first. Where the level has no such descriptor the layout
+ * is that of an invalid entry, which is what hardware takes the word for.
  */
 export function descriptorLayout(kind: EntryKind, shape: LevelShape): readonly Field[] {
   const { stage, pageShift } = shape.geometry;

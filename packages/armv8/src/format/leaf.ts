@@ -1,4 +1,13 @@
-import { done, refused, type AttributeRequest, type Attributes, type Change, type Field, type Outcome, type Words } from '@granule/contract';
+import {
+  done,
+  refused,
+  type AttributeRequest,
+  type Attributes,
+  type Change,
+  type Field,
+  type Outcome,
+  type Words,
+} from '@granule/contract';
 import type { Shareability } from '@granule/contract';
 import { hasField, putSlot, slotOf, takeSlot, type Slot } from '../fields.js';
 import { SHAREABILITY } from './memory-type.js';
@@ -73,7 +82,7 @@ export class CommonLeaf {
       return refused('attributes.software', `Software bits ${software} are not an integer from 0 to 15.`, 'DDI 0487 D8.7');
     }
     if (this.sh === undefined && shareability !== this.fixed) {
-      const sentence = `Shareability ${shareability} cannot be given: with DS = 1 every leaf has the ${this.fixed} shareability of the control register.`;
+      const sentence = `Shareability ${shareability} cannot be: with DS = 1 every leaf is ${this.fixed} shareable, by TCR or VTCR.`;
       return refused('attributes.shareability', sentence, 'DDI 0487 D8.6.2');
     }
     const words = { lo: 0, hi: 0 };

@@ -13,15 +13,13 @@ interface Context {
 
 type Meaning = (value: number, context: Context) => string;
 
-const flag = (clear: string, set: string): Meaning => (value) => (value === 0 ? clear : set);
+const flag =
+  (clear: string, set: string): Meaning =>
+  (value) =>
+    value === 0 ? clear : set;
 
 const S2AP = ['no data access', 'read-only', 'write-only', 'read/write'];
-const XN_XNX = [
-  'executable at EL1 and EL0',
-  'executable at EL0, not at EL1',
-  'not executable',
-  'executable at EL1, not at EL0',
-];
+const XN_XNX = ['executable at EL1 and EL0', 'executable at EL0, not at EL1', 'not executable', 'executable at EL1, not at EL0'];
 const AP_TABLE = [
   'no effect on the tables below',
   'no EL0 access below',

@@ -3,8 +3,8 @@ import { fromHalves, high32, low32, type OutputAddress } from '@granule/geometry
 import { plainBits, topField, type Shape } from './shape.js';
 
 /**
- * Output addresses in descriptors: bits below 2^plain at their own place, those above (64K with FEAT_LPA: OA[51:48] in [15:12]; DS = 1: OA[51:50] in
- * [9:8]) in the low half.
+ * Output addresses in descriptors: bits below 2^plain at their own place, those above (64K with FEAT_LPA: OA[51:48] in [15:12]; DS = 1:
+ * OA[51:50] in [9:8]) in the low half.
  */
 export class OutputCodec {
   private readonly plain: number;
@@ -25,7 +25,7 @@ export class OutputCodec {
   /** The address in a descriptor; `maskLo` and `maskHi` are its plain bits. */
   decode(lo: number, hi: number, maskLo: number, maskHi: number): OutputAddress {
     const plain = fromHalves((lo & maskLo) >>> 0, (hi & maskHi) >>> 0);
-    return (plain + ((lo >>> this.topLsb) & this.topMask) * this.topScale);
+    return plain + ((lo >>> this.topLsb) & this.topMask) * this.topScale;
   }
 
   /** Refused: `oa.not-integer`, `oa.too-large`, `oa.not-aligned`. */

@@ -26,8 +26,8 @@ export interface LevelShape extends Shape {
 }
 
 /**
- * Whether a leaf may stand at this level (DDI 0487 D8.3.1, block descriptor tables): pages at level 3; blocks at level 2; at level 1 with 4K, with 16K
- * and DS = 1, and with 64K where 52-bit addresses are implemented; at level 0 with 4K and DS = 1.
+ * Whether a leaf may stand at this level (DDI 0487 D8.3.1, block descriptor tables): pages at level 3; blocks at level 2; at level 1 with
+ * 4K, with 16K and DS = 1, and with 64K where 52-bit addresses are implemented; at level 0 with 4K and DS = 1.
  */
 export function leafLegal(shape: Shape, level: number): boolean {
   return level >= topBlockLevel(shape) && level <= 3;

@@ -1,4 +1,13 @@
-import { done, refused, type AttributeRequest, type Attributes, type Change, type Field, type MemoryType, type Outcome } from '@granule/contract';
+import {
+  done,
+  refused,
+  type AttributeRequest,
+  type Attributes,
+  type Change,
+  type Field,
+  type MemoryType,
+  type Outcome,
+} from '@granule/contract';
 import type { Words } from '@granule/contract';
 import { hasField, putSlot, slotMask, slotOf, takeSlot, type Slot } from '../fields.js';
 import { CommonLeaf, noChange, type LeafCodec, type Relaxation } from './leaf.js';
@@ -8,8 +17,9 @@ import type { Shape } from './shape.js';
 const FORMATS = 'DDI 0487 D8.3.1';
 
 /**
- * Attributes of a stage-1 leaf. With two privileges AP[1] is EL0 access and UXN, PXN are apart; `el2` has AP[1] RES1 and one XN bit. `px` and `ux` are
- * the descriptor's own bits: that EL0-writable memory is never executable at EL1, SCTLR.WXN and hierarchical attributes are the walker's to apply.
+ * Attributes of a stage-1 leaf. With two privileges AP[1] is EL0 access and UXN, PXN are apart; `el2` has AP[1] RES1 and one XN bit. `px`
+ * and `ux` are the descriptor's own bits: that EL0-writable memory is never executable at EL1, SCTLR.WXN and hierarchical attributes are
+ * the walker's to apply.
  */
 export class Stage1Leaf implements LeafCodec {
   readonly defaults: Attributes;
@@ -114,7 +124,10 @@ export class Stage1Leaf implements LeafCodec {
     if (this.user === undefined && add.px !== undefined && add.ux !== undefined && add.px !== add.ux) {
       return refused('relax.not-in-regime', `px ${add.px} with ux ${add.ux} cannot be: ${this.regime} has one XN bit.`, FORMATS);
     }
-    for (const [allowed, slot] of [[add.px, this.pxn], [add.ux, this.uxn]] as const) {
+    for (const [allowed, slot] of [
+      [add.px, this.pxn],
+      [add.ux, this.uxn],
+    ] as const) {
       if (allowed !== undefined) (allowed ? clear : set).hi |= slotMask(slot).hi;
     }
     return done({ ...noChange(), loClear: clear.lo, hiClear: clear.hi, hiSet: set.hi });

@@ -1,4 +1,13 @@
-import { done, refused, type AttributeRequest, type Attributes, type Change, type MemoryType, type Outcome, type Words } from '@granule/contract';
+import {
+  done,
+  refused,
+  type AttributeRequest,
+  type Attributes,
+  type Change,
+  type MemoryType,
+  type Outcome,
+  type Words,
+} from '@granule/contract';
 import type { Field } from '@granule/contract';
 import { putSlot, slotOf, takeSlot, type Slot } from '../fields.js';
 import { CommonLeaf, noChange, type LeafCodec, type Relaxation } from './leaf.js';
@@ -72,7 +81,11 @@ export class Stage2Leaf implements LeafCodec {
   encode(request: AttributeRequest): Outcome<Words> {
     for (const name of ['user', 'nG', 'ns', 'gp'] as const) {
       if (request[name] === true) {
-        return refused('attributes.not-in-regime', `Attribute ${name} cannot be true: a stage-2 descriptor has no such field.`, 'DDI 0487 D8.3.1');
+        return refused(
+          'attributes.not-in-regime',
+          `Attribute ${name} cannot be true: a stage-2 descriptor has no such field.`,
+          'DDI 0487 D8.3.1',
+        );
       }
     }
     const want = { ...this.defaults, ...request };
@@ -94,7 +107,11 @@ export class Stage2Leaf implements LeafCodec {
     putSlot(set, this.s2ap, (add.read === true ? 1 : 0) + (add.write === true ? 2 : 0));
     if (add.px !== undefined || add.ux !== undefined) {
       if (this.xnx && (add.px === undefined || add.ux === undefined)) {
-        return refused('relax.execute-incomplete', 'With FEAT_XNX both px and ux must be given: XN[1:0] encodes them together.', PERMISSIONS);
+        return refused(
+          'relax.execute-incomplete',
+          'With FEAT_XNX both px and ux must be given: XN[1:0] encodes them together.',
+          PERMISSIONS,
+        );
       }
       const px = add.px ?? add.ux === true;
       const xn = this.xnOf(px, add.ux ?? px, 'relax.execute-needs-xnx');
@@ -134,7 +151,7 @@ export class Stage2Leaf implements LeafCodec {
         return refused('attributes.attr-index', `attrIndex ${attrIndex} is not a stage-2 MemAttr from 0 to 15.`, source);
       }
       if (memory !== undefined && memory !== this.memory[attrIndex]) {
-        const sentence = `attrIndex ${attrIndex} is MemAttr ${this.memory[attrIndex]} at stage 2, not ${memory}: a stage-1 AttrIndx does not belong here.`;
+        const sentence = `attrIndex ${attrIndex} at stage 2 is MemAttr ${this.memory[attrIndex]}, not ${memory}; no AttrIndx belongs here.`;
         return refused('attributes.memory-conflict', sentence, source);
       }
       return done(attrIndex);

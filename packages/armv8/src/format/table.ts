@@ -4,7 +4,9 @@ import type { Shape } from './shape.js';
 
 const HIERARCHICAL = 'DDI 0487 D8.4.3';
 
-/** Attributes of a table descriptor. Stage 2 has none; `el2` has no APTable[0] and no PXNTable; HPD = 1 switches them off (but for NSTable). */
+/**
+ * Attributes of a table descriptor. Stage 2 has none; `el2` has no APTable[0] and no PXNTable; HPD = 1 switches them off (but for NSTable).
+ */
 export class TableCodec {
   private readonly nsTable: Slot | undefined;
   private readonly apTable: Slot | undefined;

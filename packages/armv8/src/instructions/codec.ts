@@ -88,12 +88,15 @@ function meaning(field: OperandField, value: bigint, operand: bigint): string {
 function explain(name: string, operand: bigint): Outcome<readonly ExplainedField[]> {
   const fields = operandFields(name);
   if (fields.kind !== 'done') return fields;
-  if (operand < 0n || operand >= 1n << 64n) return refused('instruction.value-too-wide', `Operand ${operand} is not a 64-bit word.`, SOURCE);
-  return done(layoutOf(fields.value, undefined, SOURCE).map(({ name: each, msb, lsb, clause }) => {
-    const field = fields.value.find((known) => known.name === each) ?? { name: each, msb, lsb, clause };
-    const value = valueOf(field, operand);
-    return { name: each, msb, lsb, clause, value, meaning: meaning(field, value, operand) };
-  }));
+  if (operand < 0n || operand >= 1n << 64n)
+    return refused('instruction.value-too-wide', `Operand ${operand} is not a 64-bit word.`, SOURCE);
+  return done(
+    layoutOf(fields.value, undefined, SOURCE).map(({ name: each, msb, lsb, clause }) => {
+      const field = fields.value.find((known) => known.name === each) ?? { name: each, msb, lsb, clause };
+      const value = valueOf(field, operand);
+      return { name: each, msb, lsb, clause, value, meaning: meaning(field, value, operand) };
+    }),
+  );
 }
 
 /** Operands of TLBI, AT, DC and IC. Address fields take and give whole byte addresses. */

@@ -11,9 +11,9 @@ export interface RangePart {
 }
 
 /**
- * How a range is invalidated by range operations (Linux: __flush_tlb_range_op). An operation covers (num + 1) * 2^(5*scale + 1) pages, from scale 3
- * down; a last odd page goes alone, and with LPA2, where BaseADDR counts 64 KiB, so do pages up to the first boundary of 64 KiB whenever the start is off
- * one.
+ * How a range is invalidated by range operations (Linux: __flush_tlb_range_op). An operation covers (num + 1) * 2^(5*scale + 1) pages, from
+ * scale 3 down; a last odd page goes alone, and with LPA2, where BaseADDR counts 64 KiB, so do pages up to the first boundary of 64 KiB
+ * whenever the start is off one.
  *
  * @param start byte address, page-aligned
  * @param bytes a multiple of the page size, at most 2^21 pages: callers chunk there

@@ -4,7 +4,10 @@ const TLBI = 'DDI 0487 C5.5';
 const AT = 'DDI 0487 C5.4';
 const DC = 'DDI 0487 C5.3';
 
-/** A field of an operand. An address field holds bits of an address: values given and returned are whole byte addresses, bits below the field dropped. */
+/**
+ * A field of an operand. An address field holds bits of an address: values given and returned are whole byte addresses, bits below the
+ * field dropped.
+ */
 export interface OperandField extends Field {
   /** Bit of the address at the field's lsb. */
   readonly addressLsb?: number;
@@ -20,7 +23,13 @@ const IPA: OperandField = { ...field('IPA', 39, 0, TLBI), addressLsb: 12 };
 const ASID = field('ASID', 63, 48, TLBI);
 const NS = field('NS', 63, 63, TLBI);
 const TTL = field('TTL', 47, 44, TLBI);
-const RANGE = [field('TG', 47, 46, TLBI), field('SCALE', 45, 44, TLBI), field('NUM', 43, 39, TLBI), field('TTL', 38, 37, TLBI), field('BaseADDR', 36, 0, TLBI)];
+const RANGE = [
+  field('TG', 47, 46, TLBI),
+  field('SCALE', 45, 44, TLBI),
+  field('NUM', 43, 39, TLBI),
+  field('TTL', 38, 37, TLBI),
+  field('BaseADDR', 36, 0, TLBI),
+];
 const whole = (clause: string): OperandField => ({ ...field('VA', 63, 0, clause), addressLsb: 0, wraps: true });
 const SET_WAY = [field('SetWay', 31, 4, DC), field('Level', 3, 1, DC)];
 
@@ -49,7 +58,22 @@ const TLBI_OPERANDS: Readonly<Record<string, readonly OperandField[]>> = {
   RVALE2: [ASID, ...RANGE],
 };
 
-const AT_NAMES = ['S1E1R', 'S1E1W', 'S1E0R', 'S1E0W', 'S1E1RP', 'S1E1WP', 'S1E1A', 'S12E1R', 'S12E1W', 'S12E0R', 'S12E0W', 'S1E2R', 'S1E2W', 'S1E2A'];
+const AT_NAMES = [
+  'S1E1R',
+  'S1E1W',
+  'S1E0R',
+  'S1E0W',
+  'S1E1RP',
+  'S1E1WP',
+  'S1E1A',
+  'S12E1R',
+  'S12E1W',
+  'S12E0R',
+  'S12E0W',
+  'S1E2R',
+  'S1E2W',
+  'S1E2A',
+];
 const BY_VA_NAMES = ['IVAC', 'CVAC', 'CVAU', 'CIVAC', 'CVAP', 'CVADP', 'ZVA', 'IVAU'];
 const SET_WAY_NAMES = ['ISW', 'CSW', 'CISW', 'IGSW', 'IGDSW', 'CGSW', 'CGDSW', 'CIGSW', 'CIGDSW'];
 const NO_OPERAND_NAMES = ['IALLU', 'IALLUIS'];

@@ -9,7 +9,10 @@ export function wideBase(geometry: TableGeometry): boolean {
   return geometry.oaBits === 52 || geometry.ds;
 }
 
-/** Address of the entry table that TTBRn or VTTBR names. Bits below the table's alignment are RES0 and read as zero; ASID, VMID and CnP are not address. */
+/**
+ * Address of the entry table that TTBRn or VTTBR names. Bits below the table's alignment are RES0 and read as zero; ASID, VMID and CnP are
+ * not address.
+ */
 export function baseAddress(register: bigint, geometry: TableGeometry): OutputAddress {
   const wide = wideBase(geometry);
   const alignment = BigInt(wide ? Math.max(64, geometry.entryAlignment) : geometry.entryAlignment);
@@ -25,7 +28,9 @@ export function encodeBase(root: OutputAddress, geometry: TableGeometry): bigint
     return refused('registers.root-too-large', `Root ${root} is not an address of ${geometry.oaBits} bits.`, SOURCE);
   }
   if (root % alignment !== 0) {
-    const sentence = `Root ${hex(root)} is not aligned to the ${alignment} bytes that its entry table of ${geometry.entryBytes} bytes needs.`;
+    const sentence = `Root ${hex(root)} is not aligned to the ${alignment} bytes that its entry table of ${
+      geometry.entryBytes
+    } bytes needs.`;
     return refused('registers.root-not-aligned', sentence, SOURCE);
   }
   const word = BigInt(root);

@@ -2,7 +2,8 @@ import { done, refused, type ExplainedField, type Field, type Outcome } from '@g
 import { layoutOf, placeField, RES0, RES1, fieldWidth, takeField } from '../fields.js';
 import { mairMemory } from '../format/memory-type.js';
 import { IDENTIFICATION_TABLES, statusTables } from './status-tables.js';
-import { controlTables, type RegisterRow, type RegisterTable } from './tables.js';
+import { controlTables } from './control-tables.js';
+import type { RegisterRow, RegisterTable } from './rows.js';
 
 const SOURCE = 'DDI 0487 D24.2';
 const mairMeaning = (byte: bigint): string => mairMemory(Number(byte));
@@ -45,16 +46,18 @@ function meaningOf(rows: readonly RegisterRow[], { name }: Field, value: bigint)
   if (name === RES1) return value === 0n ? 'reserved, should be one' : 'reserved';
   const means = rows.find((row) => row.name === name)?.means;
   if (typeof means === 'function') return means(value);
-  return means === undefined ? `0x${value.toString(16)}` : (means[Number(value)] ?? 'reserved');
+  return means === undefined ? `0x${value.toString(16)}` : means[Number(value)] ?? 'reserved';
 }
 
 export function explainRegister(name: string, value: bigint): Outcome<readonly ExplainedField[]> {
   const rows = rowsFor(name, value);
   if (rows.kind !== 'done') return rows;
-  return done(layoutOfRows(rows.value).map((field) => {
-    const taken = takeField(field, value);
-    return { ...field, value: taken, meaning: meaningOf(rows.value, field, taken) };
-  }));
+  return done(
+    layoutOfRows(rows.value).map((field) => {
+      const taken = takeField(field, value);
+      return { ...field, value: taken, meaning: meaningOf(rows.value, field, taken) };
+    }),
+  );
 }
 
 /** Values of all named fields. */

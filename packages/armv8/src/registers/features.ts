@@ -40,13 +40,16 @@ function granules(mmfr0: Fields): Pick<Features, 'granules1' | 'granules2' | 'lp
   return found;
 }
 
-/** The values that an absent identification register is read as: what decides whether a table can be read is there, what would save maintenance is not. */
+/**
+ * The values that an absent identification register is read as: what decides whether a table can be read is there, what would save
+ * maintenance is not.
+ */
 const ABSENT = { present: 15, missing: 0 } as const;
 
 /**
- * Features from ID_AA64MMFR0…2, ISAR0, ISAR1, PFR1 and CTR_EL0. Of a register that is not in the set, everything that a control register could ask for
- * counts as implemented (DS, TTST, HPD, XNX …), and nothing that would allow less maintenance (TTL, TLBIRANGE, BBM, IDC, DIC). Without
- * ID_AA64ISAR0_EL1, FEAT_TLBIRANGE follows FEAT_TTL: both are mandatory from Armv8.4.
+ * Features from ID_AA64MMFR0…2, ISAR0, ISAR1, PFR1 and CTR_EL0. Of a register that is not in the set, everything that a control register
+ * could ask for counts as implemented (DS, TTST, HPD, XNX …), and nothing that would allow less maintenance (TTL, TLBIRANGE, BBM, IDC,
+ * DIC). Without ID_AA64ISAR0_EL1, FEAT_TLBIRANGE follows FEAT_TTL: both are mandatory from Armv8.4.
  */
 export function features(registers: Registers): Features {
   const { present, missing } = ABSENT;

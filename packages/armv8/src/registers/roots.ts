@@ -1,4 +1,14 @@
-import { done, notModelled, refused, type Failure, type Features, type FormatConfig, type Outcome, type RegimeRoot, type Registers } from '@granule/contract';
+import {
+  done,
+  notModelled,
+  refused,
+  type Failure,
+  type Features,
+  type FormatConfig,
+  type Outcome,
+  type RegimeRoot,
+  type Registers,
+} from '@granule/contract';
 import { PA_RANGES, stage1Geometry, stage2Geometry, type Granule, type TableGeometry } from '@granule/geometry';
 import { hex } from '@granule/geometry/bits';
 import { format } from '../format/format.js';
@@ -6,7 +16,7 @@ import { baseAddress } from './base.js';
 import { decodeRegister } from './codec.js';
 import { features as featuresOf } from './features.js';
 import { START_LEVELS } from './stage2.js';
-import { TG0_GRANULES, TG1_GRANULES } from './tables.js';
+import { TG0_GRANULES, TG1_GRANULES } from './control-tables.js';
 
 type Fields = Readonly<Record<string, bigint>>;
 
@@ -43,10 +53,18 @@ interface Control {
 /** Refused: `registers.tg-reserved`, `registers.ps-reserved`. */
 function reservedField({ control, granule, tg, ps }: Control): Failure | undefined {
   if (granule === undefined) {
-    return refused('registers.tg-reserved', `${control}.${tg[0]} is ${tg[1]}, a reserved value: it names no granule.`, `DDI 0487 ${control}.${tg[0]}`);
+    return refused(
+      'registers.tg-reserved',
+      `${control}.${tg[0]} is ${tg[1]}, a reserved value: it names no granule.`,
+      `DDI 0487 ${control}.${tg[0]}`,
+    );
   }
   if (ps[1] >= BigInt(PA_RANGES.length)) {
-    return refused('registers.ps-reserved', `${control}.${ps[0]} is ${ps[1]}, a reserved value: sizes are 0 (32 bits) to 6 (52 bits).`, `DDI 0487 ${control}.${ps[0]}`);
+    return refused(
+      'registers.ps-reserved',
+      `${control}.${ps[0]} is ${ps[1]}, a reserved value: sizes are 0 (32 bits) to 6 (52 bits).`,
+      `DDI 0487 ${control}.${ps[0]}`,
+    );
   }
   return undefined;
 }
@@ -57,7 +75,13 @@ function illegal({ control, size }: Control, refusal: { readonly sentence: strin
 
 function geometryFeatures(features: Features, stage: 1 | 2, granule: Granule): Parameters<typeof stage1Geometry>[0]['features'] {
   const { lpa, lva, ttst, granules1, granules2, lpa2Granules1, lpa2Granules2 } = features;
-  return { granules: stage === 1 ? granules1 : granules2, lpa, lva, ttst, lpa2: (stage === 1 ? lpa2Granules1 : lpa2Granules2).includes(granule) };
+  return {
+    granules: stage === 1 ? granules1 : granules2,
+    lpa,
+    lva,
+    ttst,
+    lpa2: (stage === 1 ? lpa2Granules1 : lpa2Granules2).includes(granule),
+  };
 }
 
 /** Refused: `registers.illegal`, `registers.base-too-large`. */
@@ -72,7 +96,9 @@ function rootOf(
   if (made.kind !== 'done') return made;
   const root = baseAddress(read(registers, control.base), geometry);
   if (root >= 2 ** geometry.oaBits) {
-    const sentence = `${control.base} names a table at ${hex(root)}, beyond the ${geometry.oaBits}-bit output size: every walk ends in an address size fault.`;
+    const sentence = `${control.base} names a table at ${hex(root)}, beyond the ${
+      geometry.oaBits
+    }-bit output size: every walk ends in an address size fault.`;
     return refused('registers.base-too-large', sentence, `DDI 0487 ${control.base}.BADDR`);
   }
   return done({ ...rest, format: made.value, root, from: `${control.base}/${control.control}` });
@@ -94,11 +120,17 @@ function stage2Roots(registers: Registers, features: Features): Outcome<readonly
   const vtcr = fieldsOf(registers, 'VTCR_EL2');
   const hcr = fieldsOf(registers, 'HCR_EL2');
   for (const extension of ['D128', 'S2PIE', 'S2POE'] as const) {
-    if (vtcr[extension] === 1n) return notModelled('registers.extension', `VTCR_EL2.${extension} is 1, which this model does not cover.`, SOURCE);
+    if (vtcr[extension] === 1n)
+      return notModelled('registers.extension', `VTCR_EL2.${extension} is 1, which this model does not cover.`, SOURCE);
   }
   const granule = (TG0_GRANULES as readonly (Granule | undefined)[])[Number(vtcr['TG0'])];
   const control: Control = {
-    base: 'VTTBR_EL2', control: 'VTCR_EL2', granule, tg: ['TG0', vtcr['TG0']], size: ['T0SZ', vtcr['T0SZ']], ps: ['PS', vtcr['PS']],
+    base: 'VTTBR_EL2',
+    control: 'VTCR_EL2',
+    granule,
+    tg: ['TG0', vtcr['TG0']],
+    size: ['T0SZ', vtcr['T0SZ']],
+    ps: ['PS', vtcr['PS']],
     ds: vtcr['DS'] === 1n && granule !== undefined && features.lpa2Granules2.includes(granule),
   };
   const reserved = reservedField(control);
@@ -106,8 +138,14 @@ function stage2Roots(registers: Registers, features: Features): Outcome<readonly
   const startLevel = stage2Start(vtcr, granule, control.ds);
   if (startLevel.kind !== 'done') return startLevel;
   const geometry = stage2Geometry({
-    granule, ipaBits: 64 - Number(vtcr['T0SZ']), paBits: features.paBits, oaBits: PA_RANGES[Number(vtcr['PS'])], ds: control.ds,
-    startLevel: startLevel.value, features: geometryFeatures(features, 2, granule), guest: hcr['RW'] === 0n && registers['HCR_EL2'] !== undefined ? 'aarch32' : 'aarch64',
+    granule,
+    ipaBits: 64 - Number(vtcr['T0SZ']),
+    paBits: features.paBits,
+    oaBits: PA_RANGES[Number(vtcr['PS'])],
+    ds: control.ds,
+    startLevel: startLevel.value,
+    features: geometryFeatures(features, 2, granule),
+    guest: hcr['RW'] === 0n && registers['HCR_EL2'] !== undefined ? 'aarch32' : 'aarch64',
   });
   if (geometry.kind !== 'done') return illegal(control, geometry);
   const vmid = Number(read(registers, 'VTTBR_EL2') >> 48n) & (vtcr['VS'] === 1n ? 0xffff : 0xff);
@@ -147,7 +185,11 @@ function stage1Root(registers: Registers, range: Range, features: Features): Out
   const { granule } = control;
   if (granule === undefined || reserved !== undefined) return reserved!;
   const geometry = stage1Geometry({
-    granule, vaBits: 64 - Number(control.size[1]), paBits: features.paBits, oaBits: PA_RANGES[Number(control.ps[1])], ds: control.ds,
+    granule,
+    vaBits: 64 - Number(control.size[1]),
+    paBits: features.paBits,
+    oaBits: PA_RANGES[Number(control.ps[1])],
+    ds: control.ds,
     features: geometryFeatures(features, 1, granule),
   });
   if (geometry.kind !== 'done') return illegal(control, geometry);
@@ -172,13 +214,14 @@ function asidOf(registers: Registers, { regime, el, tcr }: Range): { readonly as
 }
 
 /**
- * Tables of a stage-1 regime. A range that is switched off (EPD) is left out; so is one with an illegal configuration whose TTBR is 0, because nobody
- * has put a table there. Any other illegal range is refused.
+ * Tables of a stage-1 regime. A range that is switched off (EPD) is left out; so is one with an illegal configuration whose TTBR is 0,
+ * because nobody has put a table there. Any other illegal range is refused.
  */
 function stage1Roots(registers: Registers, regime: Range['regime'], features: Features): Outcome<readonly RegimeRoot[]> {
   const el = regime === 'el10' ? 1 : 2;
   const sctlr = `SCTLR_EL${el}`;
-  if (registers[sctlr] !== undefined && fieldsOf(registers, sctlr)['M'] === 0n) return notInForce(`${sctlr}.M is 0: stage 1 of ${regime} is off.`);
+  if (registers[sctlr] !== undefined && fieldsOf(registers, sctlr)['M'] === 0n)
+    return notInForce(`${sctlr}.M is 0: stage 1 of ${regime} is off.`);
   const ranges = regime === 'el2' ? [0 as const] : [0 as const, 1 as const];
   if (read(registers, `TCR_EL${el}`) === 0n && ranges.every((index) => read(registers, `TTBR${index}_EL${el}`) === 0n)) {
     return notInForce(`TCR_EL${el} and its TTBRs are 0: ${regime} has no table.`);
@@ -195,9 +238,10 @@ function stage1Roots(registers: Registers, regime: Range['regime'], features: Fe
 }
 
 /**
- * Every table of a regime that the registers put in force. A register that is not in the set counts as 0, but an absent SCTLR as translation on.
- * Stage 2 does not ask for HCR_EL2.VM, because a stopped host has it clear. Refused: `registers.not-in-force`, `registers.illegal`,
- * `registers.tg-reserved`, `registers.ps-reserved`, `registers.sl-reserved`, `registers.base-too-large`, `registers.unknown-regime`.
+ * Every table of a regime that the registers put in force. A register that is not in the set counts as 0, but an absent SCTLR as
+ * translation on. Stage 2 does not ask for HCR_EL2.VM, because a stopped host has it clear. Refused: `registers.not-in-force`,
+ * `registers.illegal`, `registers.tg-reserved`, `registers.ps-reserved`, `registers.sl-reserved`, `registers.base-too-large`,
+ * `registers.unknown-regime`.
  */
 export function roots(registers: Registers, regime: string, given?: Partial<Features>): Outcome<readonly RegimeRoot[]> {
   const features = { ...featuresOf(registers), ...given };
