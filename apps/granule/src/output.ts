@@ -3,7 +3,7 @@ import { hex } from '@granule/geometry/bits';
 import pc from 'picocolors';
 
 /** Colours on a terminal alone, and not with NO_COLOR; everything a verb prints goes through here. */
-export const colour = pc.createColors(process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb');
+export const colour = pc.createColors(process.stdout.isTTY && process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb');
 
 export function print(text: string): void {
   process.stdout.write(text);

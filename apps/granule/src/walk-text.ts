@@ -1,4 +1,4 @@
-import { ENTRY } from '@granule/contract';
+import { ENTRY, type ExplainedField } from '@granule/contract';
 import { hex, toBigint } from '@granule/geometry/bits';
 import { type AddressWalk, addressPrinter, inputName, outputName, type StageEnd, type StageWalk, titleLine, type WalkStep } from '@granule/lab';
 import { colour, fieldJson, fieldRows } from './output.js';
@@ -17,18 +17,21 @@ function kindOf(step: WalkStep): string {
   }
 }
 
-/** Fields worth a line: what is set, and what every leaf has. */
-const isQuiet = (name: string, value: bigint): boolean => /^(?:RES|IGNORED|Ignored|Valid|Type)/.test(name) || (value === 0n && /^(?:Software|DBM|nT|FnXS|PBHA|GP|NS)/.test(name));
+/** Of a leaf its attributes, of a table or an invalid entry what is set besides the address. */
+function isWorthALine(step: WalkStep, { name, value }: ExplainedField): boolean {
+  if (/^(?:RES|ignored|Valid|Type|OA|NextLevelTable)/.test(name)) {
+    return false;
+  }
+  return value !== 0n || (step.kind === ENTRY.leaf && !/^(?:Software|DBM|nT|FnXS|PBHA|GP|NS|Contiguous)$/.test(name));
+}
 
 function stepLines(walk: StageWalk, step: WalkStep, nested: boolean, allFields: boolean): readonly string[] {
   const space = outputName(walk.tables);
-  const names = step.output === undefined ? '' : ` ${step.kind === ENTRY.table ? 'table' : ''} at ${hex(step.output)}`;
-  const through = step.through?.end.kind === 'translated' ? ` = PA ${hex(step.through.end.output)}` : '';
-  const where = `[${step.index}]`.padEnd(6);
-  const what = `${kindOf(step)}${step.kind === ENTRY.table ? names.replace(' table', '') : names}`;
-  const head = `  level ${step.level}  ${where} ${space} ${hex(step.address)}${through}  ${colour.bold(hex(toBigint(step.lo, step.hi)))}  ${what}`;
-  const fields = step.kind === ENTRY.table || step.kind === ENTRY.zero ? step.fields.filter(({ value, name }) => value !== 0n && !/^(?:Next|Valid|Type)/.test(name)) : step.fields.filter(({ name, value }) => !isQuiet(name, value));
-  const rows = fieldRows(allFields ? step.fields : fields, '          ');
+  const through = step.through?.end.kind === 'translated' ? ` (PA ${hex(step.through.end.output)})` : '';
+  const names = step.output === undefined ? '' : ` at ${hex(step.output)}`;
+  const value = colour.bold(hex(toBigint(step.lo, step.hi)));
+  const head = `  level ${step.level}  ${`[${step.index}]`.padEnd(6)} ${space} ${hex(step.address)}${through}  ${value}  ${kindOf(step)}${names}`;
+  const rows = fieldRows(allFields ? step.fields : step.fields.filter((field) => isWorthALine(step, field)), '          ');
   const inner = nested && step.through !== undefined ? stageLines(step.through, false, false).map((line) => `      ${line}`) : [];
   return [head, ...inner, ...rows];
 }
@@ -39,7 +42,8 @@ function endLine(walk: StageWalk): string {
     return `  ${colour.red(end.sentence)}`;
   }
   const { leaf } = end;
-  const what = [leaf.permissions, leaf.type, ...leaf.attributes].join(' ');
+  const old = leaf.accessed ? [] : [tables.hardwareAccessFlag ? '(AF = 0: hardware sets it at the first access)' : '(AF = 0: an access faults)'];
+  const what = [leaf.permissions, leaf.type, ...leaf.attributes, ...old].join(' ');
   return `  ${inputName(tables)} ${addressPrinter(tables)(walk.address)} ${colour.bold(`-> ${outputName(tables)} ${hex(end.output)}`)}  ${what}`;
 }
 
@@ -61,8 +65,8 @@ export function walkLines(walk: AddressWalk, options: { readonly nested?: boolea
 
 function endJson(end: StageEnd): Record<string, unknown> {
   if (end.kind === 'translated') {
-    const { permissions, type, attributes } = end.leaf;
-    return { outcome: 'translated', output: hex(end.output), level: end.level, permissions, type, attributes };
+    const { permissions, type, attributes, accessed } = end.leaf;
+    return { outcome: 'translated', output: hex(end.output), level: end.level, permissions, type, attributes, accessFlag: accessed };
   }
   if (end.kind === 'lost') {
     return { outcome: 'lost', sentence: end.sentence };

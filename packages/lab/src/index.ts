@@ -9,6 +9,7 @@ export type { Leaf } from './dump/leaf.js';
 export {
   type Finding, type Hole, type Mapping, type MappingSink, MAX_FINDINGS, readMappings, type Scan, type ScanOptions, type TableEdge,
 } from './dump/mappings.js';
+export { scanJson, tablesJson } from './dump/json.js';
 export { findingLines, sizeText, summaryLines, titleLine } from './dump/summary.js';
 export { mappingHeading, mappingRow, permissionWidthOf } from './dump/text.js';
 export { type AddressWalk, type StageEnd, type StageWalk, walkAddress, type WalkStep } from './walk/walk.js';

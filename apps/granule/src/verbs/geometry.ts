@@ -74,8 +74,13 @@ function shape(request: Request, options: Options): Outcome<TableGeometry> {
   });
 }
 
+interface Answer {
+  readonly [field: string]: string | number | undefined | { readonly id: string; readonly sentence: string };
+  readonly refused?: { readonly id: string; readonly sentence: string };
+}
+
 /** The fields that scripts read, in the architecture's order. */
-function answer(request: Request, options: Options): Record<string, unknown> {
+function answer(request: Request, options: Options): Answer {
   const made = shape(request, options);
   const { granule, stage, bits } = request;
   const input = stage === 2 ? { ipaBits: bits } : { vaBits: bits };
@@ -110,16 +115,21 @@ function run(options: Options): void {
   process.exitCode = 'refused' in found ? 1 : 0;
   if (options.json === true) {
     printJson({ schema: 'granule-geometry/1', ...found });
-  } else if ('refused' in found) {
-    print(`${colour.red('refused')}: ${(found['refused'] as { sentence: string }).sentence}\n`);
+  } else if (found.refused !== undefined) {
+    print(`${colour.red('refused')}: ${found.refused.sentence}\n`);
   } else {
     printLines(description(request, found, options));
   }
 }
 
-function description(request: Request, found: Record<string, unknown>, options: Options): readonly string[] {
+const textOf = (found: Answer, name: string): string => {
+  const value = found[name];
+  return typeof value === 'object' || value === undefined ? '' : String(value);
+};
+
+function description(request: Request, found: Answer, options: Options): readonly string[] {
   const { stage, bits } = request;
-  const value = (name: string): string => String(found[name]);
+  const value = (name: string): string => textOf(found, name);
   const defaults = [
     ...(options.ipa === undefined && stage === 2 ? ['--ipa 40'] : []),
     ...(options.pa === undefined ? [`--pa ${value('paBits')}`] : []),
@@ -148,10 +158,10 @@ function printAll(features: Partial<Features>, options: Options): void {
   }
   print('GRANULE  IPA  PA  LEVELS  START  ENTRY TABLES  ENTRY BYTES  ALIGNMENT  VTCR_EL2\n');
   for (const row of rows) {
-    const cell = (name: string, width: number): string => String(row[name] ?? '').padStart(width);
+    const cell = (name: string, width: number): string => textOf(row, name).padStart(width);
     const head = `${cell('granule', 7)}  ${cell('ipaBits', 3)}`;
-    const refusal = row['refused'] as { sentence: string } | undefined;
-    const text = `${head}  ${cell('paBits', 2)}  ${cell('levels', 6)}  ${cell('startLevel', 5)}  ${cell('entryTables', 12)}  ${cell('entryBytes', 11)}  ${cell('entryAlignment', 9)}  ${cell('vtcr', 18)}`;
-    print(refusal === undefined ? `${text}\n` : `${head}  ${colour.dim(refusal.sentence)}\n`);
+    const columns = [cell('paBits', 2), cell('levels', 6), cell('startLevel', 5), cell('entryTables', 12), cell('entryBytes', 11), cell('entryAlignment', 9)];
+    const text = `${head}  ${[...columns, cell('vtcr', 18)].join('  ')}`;
+    print(row.refused === undefined ? `${text}\n` : `${head}  ${colour.dim(row.refused.sentence)}\n`);
   }
 }

@@ -1,2 +1,125 @@
+import { join } from 'node:path';
 import { Command } from 'commander';
-export function command(): Command { return new Command('tour'); }
+import {
+  addressPrinter, dump, type Image, type Mapping, mappingHeading, mappingRow, readMappings, type RegimeTables, type Scan, scanJson, summaryLines,
+  titleLine, walkAddress,
+} from '@granule/lab';
+import { hex } from '@granule/geometry/bits';
+import { valueOf } from '../failures.js';
+import { openImageFiles } from '../images.js';
+import { colour, printJson, printLines } from '../output.js';
+import { BUNDLED_RUN, linesOfFile, openRun, type RunDirectory } from '../runs.js';
+import { slotMap } from '../slot-map.js';
+import { walkJson, walkLines } from '../walk-text.js';
+
+interface Options {
+  readonly full?: boolean;
+  readonly json?: boolean;
+}
+
+const CHECKPOINT = 'c2';
+/** In the upper VA range of the guest's own stage 1, which maps it to IPA 0x8000_1234. */
+const ADDRESS = 0xffff_ffff_8000_1234n;
+
+const EXAMPLE = `
+Example:
+  granule tour --full`;
+
+export function command(): Command {
+  return new Command('tour')
+    .summary('the tables of a bundled real machine, read, replayed and walked')
+    .description('What granule does, on a real machine that comes with it: the stage-2 map of a running VM, its replay, the kernel\'s own dump, a walk.')
+    .option('--full', 'every row of the map')
+    .option('--json', 'print JSON')
+    .addHelpText('after', EXAMPLE)
+    .action(run);
+}
+
+interface TourMap {
+  readonly tables: RegimeTables;
+  readonly mappings: readonly Mapping[];
+  readonly scan: Scan;
+}
+
+function readMap(image: Image): TourMap {
+  const [tables] = valueOf(image.tables('s2'));
+  const mappings: Mapping[] = [];
+  const scan = readMappings(tables, { mapping: (mapping) => mappings.push(mapping) });
+  return { tables, mappings, scan };
+}
+
+function mapLines({ tables, mappings, scan }: TourMap, run: RunDirectory, full: boolean): readonly string[] {
+  const print = addressPrinter(tables);
+  return [
+    titleLine(tables),
+    colour.dim(mappingHeading(tables)),
+    ...slotMap(run.slots, mappings, (mapping) => mappingRow(mapping, print), full),
+    ...summaryLines(scan).map((line) => colour.bold(line)),
+  ];
+}
+
+interface TextComparison {
+  readonly checkpoint: string;
+  readonly equal: number;
+  readonly total: number;
+}
+
+/** The kernel's own text of the VM's stage 2 against ours, line by line. */
+function compareTexts(run: RunDirectory, checkpoint: string): TextComparison | undefined {
+  const theirs = linesOfFile(join(run.path, `${checkpoint}.stage2_page_tables.txt`));
+  if (theirs === undefined) {
+    return undefined;
+  }
+  let text = '';
+  dump({ tables: valueOf(imageAt(run, checkpoint).tables('s2')), format: 'ptdump' }, (piece) => (text += piece));
+  const ours = text.split('\n');
+  ours.pop();
+  const equal = theirs.filter((line, i) => line === ours[i]).length;
+  return { checkpoint, equal, total: Math.max(theirs.length, ours.length) };
+}
+
+function imageAt(run: RunDirectory, checkpoint: string): Image {
+  const path = join(run.path, checkpoint);
+  return openImageFiles(`${path}.core.gz`, { regs: `${path}.regs.json` });
+}
+
+function textLine({ checkpoint, equal, total }: TextComparison): string {
+  const count = `${equal} of ${total} lines equal`;
+  return `${checkpoint}: ${equal === total ? colour.green(count) : colour.red(count)}`;
+}
+
+const heading = (number: number, text: string): string => `\n${colour.bold(`${number}. ${text}`)}`;
+
+function run(options: Options): void {
+  const recorded = openRun(BUNDLED_RUN);
+  const image = imageAt(recorded, CHECKPOINT);
+  const map = readMap(image);
+  const texts = recorded.checkpoints.flatMap((checkpoint) => compareTexts(recorded, checkpoint) ?? []);
+  const walk = valueOf(walkAddress(image, 'el10', ADDRESS));
+  const sound = map.scan.findings.length === 0 && texts.every(({ equal, total }) => equal === total) && walk.end.kind === 'translated';
+  process.exitCode = sound ? 0 : 1;
+  if (options.json === true) {
+    printJson({ schema: 'granule-tour/1', run: recorded.about.run, kernel: recorded.about.kernel, map: scanJson(map.scan), texts, walk: walkJson(walk) });
+    return;
+  }
+  const { kernel, cpu } = recorded.about;
+  printLines([
+    `A real machine, bundled: ${kernel.split(' ').slice(0, 3).join(' ')} with KVM on ${cpu}, stopped while its VM ran (run ${recorded.about.run}, ${CHECKPOINT}).`,
+    heading(1, 'The stage-2 map of the VM, read from the kernel\'s memory'),
+    ...mapLines(map, recorded, options.full === true),
+    heading(2, 'The kernel\'s own dump of the same tables (stage2_page_tables)'),
+    ...texts.map(textLine),
+    heading(3, `One guest address through both stages: VA ${hex(ADDRESS)}`),
+    ...walkLines(walk),
+    ...nextLines(recorded.path),
+  ]);
+}
+
+function nextLines(path: string): readonly string[] {
+  const image = `${path.replace(`${process.cwd()}/`, '')}/${CHECKPOINT}.core.gz`;
+  return [
+    heading(4, 'Next'),
+    `  npx granule dump ${image} --regime el10 --filter wx    (what the guest may write and execute; --format html -h)`,
+    `  npx granule geometry --granule 16K --ipa 42 --host-granule 16K --host-va 36    (a configuration that is refused, and why)`,
+  ];
+}

@@ -50,8 +50,8 @@ export interface AddressWalk {
 }
 
 /**
- * Walks one address, as a data read by a walker that sees every bit as it is in memory. Not looked at: permissions of the access, and the
- * TLB. Access flag: a leaf with AF = 0 faults unless hardware updates it (TCR.HA, VTCR.HA).
+ * Walks one address and tells where it leads. What depends on the access is told, not judged: permissions, and an access flag that is clear
+ * ({@link Leaf.accessed}; an access then faults unless {@link RegimeTables.hardwareAccessFlag}).
  *
  * Refused: `walk.address-beyond-input` for an IPA that stage 2 cannot take, and what {@link Image.tables} refuses.
  */
@@ -95,7 +95,7 @@ function outsideRanges(ranges: readonly RegimeTables[], regime: string, address:
   return done({ regime, address, stages: [], end: faultEnd(tables, 'translation', level, Number(address % 2n ** 52n), why) });
 }
 
-const FAULT_NAMES = { translation: 'Translation', 'access-flag': 'Access flag', 'address-size': 'Address size' } as const;
+const FAULT_NAMES = { translation: 'Translation', 'address-size': 'Address size' } as const;
 type WalkFault = keyof typeof FAULT_NAMES;
 
 function faultEnd(tables: RegimeTables, type: WalkFault, level: Level, address: InputAddress, why: string): StageEnd {
@@ -182,9 +182,6 @@ class StageWalker {
 
   #leafEnd(run: Run, output: OutputAddress): StageEnd {
     const leaf = leafDescriber(this.#tables)(run.lo, run.hi, run.level, this.#above);
-    if (!leaf.accessed && !this.#tables.hardwareAccessFlag) {
-      return this.#fault('access-flag', run.level, 'the access flag is clear');
-    }
     return { kind: 'translated', output: output + (this.#address - run.address), level: run.level, leaf };
   }
 
