@@ -8,9 +8,20 @@ import { spanOf } from './state.js';
 
 type Addition = Parameters<Format['relax']>[0];
 
+interface MapCommand {
+  readonly op: 'map';
+  readonly ia: number;
+  readonly size: number;
+  readonly output: number;
+  readonly attributes: AttributeRequest;
+  readonly options?: MapOptions;
+  /** By prepareMap, then committed or called off. */
+  readonly prepared?: 'commit' | 'cancel';
+}
+
 /** One call of a {@link PageTable}. */
 export type Command =
-  | { readonly op: 'map'; readonly ia: number; readonly size: number; readonly output: number; readonly attributes: AttributeRequest; readonly options?: MapOptions }
+  | MapCommand
   | { readonly op: 'unmap'; readonly ia: number; readonly size: number; readonly options?: UnmapOptions }
   | { readonly op: 'write-protect' | 'merge' | 'flush'; readonly ia: number; readonly size: number }
   | { readonly op: 'query'; readonly ia: number; readonly size: number; readonly limit?: number }
@@ -64,16 +75,18 @@ const mapOptions: fc.Arbitrary<MapOptions | undefined> = fc.constantFrom<(MapOpt
   undefined, undefined, {}, { pages: true }, { over: 'replace' }, { over: 'replace', pages: true }, { minBlockLevel: 2 }, { over: 'refuse' },
 );
 
+const prepared = fc.constantFrom<(MapCommand['prepared'] | undefined)[]>(undefined, undefined, undefined, 'commit', 'cancel');
+
 const unmapOptions: fc.Arbitrary<UnmapOptions | undefined> = fc.constantFrom<(UnmapOptions | undefined)[]>(undefined, {}, { tlbi: 'deferred' }, { tlbi: 'each' });
 
 const additions: readonly Addition[] = [{ read: true }, { write: true }, { read: true, write: true }, { px: true, ux: true }, { px: false, ux: false }];
 
 function mapCommands(places: Places, ia: fc.Arbitrary<number>, size: fc.Arbitrary<number>, palette: readonly AttributeRequest[]): fc.Arbitrary<Command> {
   return fc
-    .record({ ia, size, offset: fc.constantFrom(...places.offsets), attributes: fc.constantFrom(...palette), options: mapOptions })
-    .map(({ ia: address, size: bytes, offset, attributes, options }): Command => {
+    .record({ ia, size, offset: fc.constantFrom(...places.offsets), attributes: fc.constantFrom(...palette), options: mapOptions, prepared })
+    .map(({ ia: address, size: bytes, offset, attributes, options, prepared: how }): Command => {
       const output = Math.floor(address / places.page) * places.page + offset;
-      return { op: 'map', ia: address, size: bytes, output, attributes, ...(options === undefined ? {} : { options }) };
+      return { op: 'map', ia: address, size: bytes, output, attributes, ...(options === undefined ? {} : { options }), ...(how === undefined ? {} : { prepared: how }) };
     });
 }
 

@@ -10,8 +10,18 @@ export type Expectation =
   | { readonly type: 'refused'; readonly ids: readonly string[] }
   /** There is no leaf: refused, or retry; nothing changes. */
   | { readonly type: 'no-leaf' }
-  /** Done, with one of these states (the first takes the fewest tables), unless the pool is exhausted. `undefined`: more tables than there ever were. */
-  | { readonly type: 'states'; readonly states: readonly (State | undefined)[]; readonly answer?: (after: State) => unknown; readonly mayRetry?: boolean };
+  | StatesExpected;
+
+/** Done, with one of these states (the first takes the fewest tables), unless the pool is exhausted. `undefined`: more tables than there ever were. */
+export interface StatesExpected {
+  readonly type: 'states';
+  readonly states: readonly (State | undefined)[];
+  readonly answer?: (after: State) => unknown;
+  /** The state may hold already, and the operation say so by `retry`. */
+  readonly mayRetry?: boolean;
+  /** Prepared and called off: answered as if it were done, and nothing changes. */
+  readonly undone?: boolean;
+}
 
 const one = (state: State): Expectation => ({ type: 'states', states: [state] });
 
@@ -56,7 +66,7 @@ function expectMap(format: Format, state: State, command: Command & { readonly o
   if (options.over !== 'replace' && conflict(format, state, request) !== undefined) {
     return { type: 'refused', ids: ['map.would-overwrite'] };
   }
-  return { type: 'states', states: [attempt(() => mapped(format, state, request, limit))] };
+  return { type: 'states', states: [attempt(() => mapped(format, state, request, limit))], undone: command.prepared === 'cancel' };
 }
 
 function expectAnnotate(format: Format, state: State, command: Command & { readonly op: 'annotate' }, range: Range, limit: number): Expectation {

@@ -43,6 +43,7 @@ const blocks = ({ page, block, plain, other }: Ground): readonly Script[] => [
       { op: 'unmap', ia: block + 3 * page, size: page },
       { op: 'lookup', ia: block + 3 * page },
       { op: 'query', ia: 0, size: 3 * block },
+      { op: 'query', ia: block + 1, size: page },
       { op: 'map', ia: block + 3 * page, size: page, output: block + 3 * page, attributes: plain },
       { op: 'merge', ia: block, size: block },
       { op: 'unmap', ia: block, size: block },
@@ -52,6 +53,7 @@ const blocks = ({ page, block, plain, other }: Ground): readonly Script[] => [
     name: 'other attributes for a part of a block split it, for the whole of it make it a block again',
     commands: [
       { op: 'map', ia: 0, size: 2 * block, output: 0, attributes: plain },
+      { op: 'query', ia: page, size: page },
       { op: 'map', ia: page, size: 2 * page, output: page, attributes: other },
       { op: 'merge', ia: 0, size: 2 * block },
       { op: 'map', ia: 0, size: 2 * block, output: 0, attributes: other },
@@ -62,6 +64,8 @@ const blocks = ({ page, block, plain, other }: Ground): readonly Script[] => [
     name: 'blocks split to pages keep output and attributes, uniform pages merge again',
     commands: [
       { op: 'map', ia: 0, size: block, output: block, attributes: other },
+      { op: 'split', ia: page, size: page },
+      { op: 'merge', ia: 0, size: block },
       { op: 'age', ia: 0, size: 1, clear: true },
       { op: 'split', ia: page, size: page },
       { op: 'query', ia: 0, size: 4 * page, limit: 2 },
@@ -74,9 +78,12 @@ const blocks = ({ page, block, plain, other }: Ground): readonly Script[] => [
   {
     name: 'an output that is not aligned takes pages',
     commands: [
-      { op: 'map', ia: 0, size: block, output: page, attributes: plain },
+      { op: 'map', ia: 0, size: block, output: page, attributes: plain, prepared: 'cancel' },
+      { op: 'map', ia: 0, size: block, output: page, attributes: plain, prepared: 'commit' },
       { op: 'merge', ia: 0, size: block },
       { op: 'lookup', ia: block - 1 },
+      { op: 'query', ia: page + 1, size: page },
+      { op: 'unmap', ia: page + 1, size: page },
       { op: 'unmap', ia: 0, size: block - page },
       { op: 'unmap', ia: block - page, size: 1 },
     ],
@@ -143,6 +150,7 @@ const marks = ({ page, block, plain }: Ground): readonly Script[] => [
       { op: 'age', ia: 0, size: block + 2 * page, clear: true },
       { op: 'age', ia: 0, size: block, clear: false },
       { op: 'make-young', ia: block + page + 1 },
+      { op: 'relax', ia: block, add: { px: true, ux: true } },
       { op: 'relax', ia: block - 1, add: { write: true } },
       { op: 'relax', ia: block + page, add: { write: true, px: true, ux: true } },
       { op: 'flush', ia: 0, size: 2 * block },

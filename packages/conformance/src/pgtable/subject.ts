@@ -1,11 +1,11 @@
-import { ENTRY, type Format, type LookupResult, type Outcome, type PageTable, type PageTableCore, type TableMemory } from '@granule/contract';
+import { DONE, ENTRY, type Format, type LookupResult, type Outcome, type PageTable, type PageTableCore, type TableMemory } from '@granule/contract';
 import type { Level } from '@granule/geometry';
 import { hex } from '@granule/geometry/bits';
 import { recorder, type Recorder } from '../effects/recorder.js';
 import { failureForm } from '../format/refusals.js';
 import { ensure } from '../law.js';
 import { commandText, type Command } from './commands.js';
-import { expectationOf, type Expectation } from './expectation.js';
+import { expectationOf, type Expectation, type StatesExpected } from './expectation.js';
 import { invalidates, Shadow, writesAreNamed } from './replay.js';
 import { countTables, endOf, meets, newTables, showWords, spanOf, tablesOf, wordOf, type State } from './state.js';
 import { findAll, type Found } from './walker.js';
@@ -42,7 +42,7 @@ export class Subject {
     ensure('create.done', created.kind === 'done', () => `create is ${created.kind}`);
     this.table = created.value;
     this.shadow.apply('create', this.recorder?.drain() ?? []);
-    this.compare('create', this.state);
+    this.compare('create', findAll(format, this.memory, this.table.root), 'create');
   }
 
   run(command: Command): void {
@@ -50,18 +50,19 @@ export class Subject {
     const before = snapshot(this.memory);
     const outcome = perform(this.table, command);
     const effects = this.recorder?.drain() ?? [];
+    const found = findAll(this.format, this.memory, this.table.root);
     const { op } = command;
-    if (outcome !== undefined) {
-      this.state = this.settle(command, expectation, outcome, before);
-    } else {
+    if (outcome === undefined) {
       this.ask(command);
+    } else {
+      this.state = this.settle(command, expectation, outcome, before, found);
     }
     if (outcome !== undefined && outcome.kind !== 'done') {
       const written = effects.filter((each) => each.type === 'write' || each.type === 'take' || each.type === 'free');
       ensure(`${op}.refused-no-effects`, written.length === 0, `${commandText(command)} did nothing and told of writes or pages`);
     }
     this.shadow.apply(op, effects);
-    const found = this.compare(op, this.state, command);
+    this.compare(op, found, commandText(command));
     if (this.recorder !== undefined) {
       this.shadow.compare(op, this.memory, found);
       writesAreNamed(this.format, op, effects, found);
@@ -78,7 +79,7 @@ export class Subject {
   }
 
   /** The state after the command, once the outcome is one that it may have. */
-  private settle(command: Command, expectation: Expectation, outcome: Outcome<unknown>, before: Snapshot): State {
+  private settle(command: Command, expectation: Expectation, outcome: Outcome<unknown>, before: Snapshot, found: Found): State {
     const { op } = command;
     const what = (): string => `${commandText(command)} is ${outcome.kind}${outcome.kind === 'done' ? '' : ` (${outcome.id}: ${outcome.sentence})`}`;
     if (outcome.kind !== 'done') {
@@ -93,54 +94,58 @@ export class Subject {
         ensure(`${op}.outcome`, outcome.kind === 'refused' || outcome.kind === 'retry', () => `${what()} where there is no leaf`);
         return this.state;
       case 'states':
-        return this.settleDone(command, expectation, outcome, before, what);
+        this.poolAllows(op, expectation, outcome, before, what);
+        return outcome.kind === 'done' ? this.settleDone(command, expectation, outcome.value, found) : this.state;
     }
   }
 
-  private settleDone(command: Command, expectation: Expectation & { readonly type: 'states' }, outcome: Outcome<unknown>, before: Snapshot, what: () => string): State {
-    const { op } = command;
+  /** Done, unless the pool is exhausted; refused for that only where the operation may need more pages than are free. */
+  private poolAllows(op: string, expectation: StatesExpected, outcome: Outcome<unknown>, before: Snapshot, what: () => string): void {
+    if (outcome.kind === 'retry' && expectation.mayRetry === true) {
+      return;
+    }
     const free = this.pages + this.format.geometry.entryTables - before.taken;
     const tables = tablesOf(this.format, this.state);
     const needs = expectation.states.map((each) => (each === undefined ? undefined : tablesOf(this.format, each)));
     const least = needs[0] === undefined ? Infinity : countTables(needs[0]) - countTables(tables);
     const most = Math.max(...needs.map((each) => (each === undefined ? Infinity : newTables(tables, each))));
-    if (outcome.kind === 'retry' && expectation.mayRetry === true) {
+    if (outcome.kind === 'done') {
+      ensure(`${op}.pool`, least <= free, () => `${what()} although it takes ${least} more tables and ${free} pages were free`);
+      return;
+    }
+    ensure(`${op}.outcome`, outcome.kind === 'refused' && outcome.id === 'pool.exhausted', () => `${what()} and must be done`);
+    ensure(`${op}.pool`, most > free, () => `${what()} although it takes ${most} tables and ${free} pages are free`);
+  }
+
+  private settleDone(command: Command, expectation: StatesExpected, answer: unknown, found: Found): State {
+    if (expectation.undone === true) {
       return this.state;
     }
-    if (outcome.kind !== 'done') {
-      ensure(`${op}.outcome`, outcome.kind === 'refused' && outcome.id === 'pool.exhausted', () => `${what()} and must be done`);
-      ensure(`${op}.pool`, most > free, () => `${what()} although it takes ${most} tables and ${free} pages are free`);
-      return this.state;
-    }
-    ensure(`${op}.pool`, least <= free, () => `${what()} although it takes ${least} more tables and ${free} pages were free`);
-    const found = findAll(this.format, this.memory, this.table.root);
-    const fitting = expectation.states.find((each) => each !== undefined && differs(this.format, found, each) === undefined);
-    const state = fitting ?? expectation.states.find((each) => each !== undefined) ?? [];
-    const why = fitting === undefined ? differs(this.format, found, state) : undefined;
-    ensure(`${op}.contents`, why === undefined, () => `after ${commandText(command)} ${why ?? ''}`);
+    const built = expectation.states.filter((each) => each !== undefined);
+    const state = built.find((each) => differs(this.format, found, each) === undefined) ?? built[0];
+    const why = differs(this.format, found, state);
+    ensure(`${command.op}.contents`, why === undefined, () => `after ${commandText(command)} ${why ?? ''}`);
     if (expectation.answer !== undefined) {
-      const answer = expectation.answer(state);
-      ensure(`${op}.answer`, outcome.value === answer, () => `${commandText(command)} answers ${String(outcome.value)} and must answer ${String(answer)}`);
+      const due = expectation.answer(state);
+      ensure(`${command.op}.answer`, answer === due, () => `${commandText(command)} answers ${String(answer)} and must answer ${String(due)}`);
     }
     return state;
   }
 
-  private compare(op: string, state: State, command?: Command): Found {
-    const after = command === undefined ? op : commandText(command);
-    const found = findAll(this.format, this.memory, this.table.root);
-    const why = differs(this.format, found, state);
+  /** What a walk finds is the model's state; counts and pages taken agree with it. */
+  private compare(op: string, found: Found, after: string): void {
+    const why = differs(this.format, found, this.state);
     ensure(`${op}.contents`, why === undefined, () => `after ${after} ${why ?? ''}`);
-    const { pageShift, entryTables } = this.format.geometry;
+    const { pageShift, entryTables, startLevel } = this.format.geometry;
     for (const page of found.pages) {
-      const slot = this.memory.wordOf(page.pa, 8) / 2 ** (pageShift - 2);
-      const count = this.memory.counts[Math.floor(slot)];
+      const slot = Math.floor(this.memory.wordOf(page.pa, 8) / 2 ** (pageShift - 2));
+      const count = this.memory.counts[slot];
       ensure(`${op}.counts`, count === page.nonZero, () => `after ${after} the level-${page.level} table at ${hex(page.pa)} has count ${count} and ${page.nonZero} non-zero entries`);
-      const empty = page.nonZero === 0 && page.level > this.format.geometry.startLevel;
-      ensure(`${op}.empty-table`, !empty, () => `after ${after} the level-${page.level} table at ${hex(page.start)} is empty and still there`);
+      const empty = page.nonZero === 0 && page.level > startLevel;
+      ensure(`${op}.empty-table`, !empty, () => `after ${after} the level-${page.level} table for ${hex(page.start)} is empty and still there`);
     }
-    const reachable = entryTables + countTables(tablesOf(this.format, state));
+    const reachable = entryTables + countTables(tablesOf(this.format, this.state));
     ensure(`${op}.taken`, this.memory.taken === reachable, () => `after ${after} ${this.memory.taken} pages are taken and ${reachable} reachable`);
-    return found;
   }
 
   /** lookup and query, against the model. */
@@ -201,7 +206,7 @@ function differs(format: Format, found: Found, state: State): string | undefined
 function perform(table: PageTable, command: Command): Outcome<unknown> | undefined {
   switch (command.op) {
     case 'map':
-      return table.map(command.ia, command.size, command.output, command.attributes, command.options);
+      return performMap(table, command);
     case 'unmap':
       return table.unmap(command.ia, command.size, command.options);
     case 'write-protect':
@@ -224,6 +229,22 @@ function perform(table: PageTable, command: Command): Outcome<unknown> | undefin
     case 'query':
       return undefined;
   }
+}
+
+/** Mapped at once, or checked first and then committed or called off. */
+function performMap(table: PageTable, { ia, size, output, attributes, options, prepared }: Command & { readonly op: 'map' }): Outcome<unknown> {
+  if (prepared === undefined) {
+    return table.map(ia, size, output, attributes, options);
+  }
+  const outcome = table.prepareMap(ia, size, output, attributes, options);
+  if (outcome.kind !== 'done') {
+    return outcome;
+  }
+  if (prepared === 'commit') {
+    return outcome.value.commit();
+  }
+  outcome.value.cancel();
+  return DONE;
 }
 
 function lookupAgrees(format: Format, table: PageTable, state: State, ia: number): void {
