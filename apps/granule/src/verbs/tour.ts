@@ -18,8 +18,8 @@ interface Options {
 }
 
 const CHECKPOINT = 'c2';
-/** In the upper VA range of the guest's own stage 1, which maps it to IPA 0x8000_1234. */
-const ADDRESS = 0xffff_ffff_8000_1234n;
+/** Code of the guest, which its own stage 1 maps by a page. */
+const ADDRESS = 0x8000_1234n;
 
 const EXAMPLE = `
 Example:
@@ -104,7 +104,7 @@ function run(options: Options): void {
   }
   const { kernel, cpu } = recorded.about;
   printLines([
-    `A real machine, bundled: ${kernel.split(' ').slice(0, 3).join(' ')} with KVM on ${cpu}, stopped while its VM ran (run ${recorded.about.run}, ${CHECKPOINT}).`,
+    `A real machine, bundled: Linux ${kernel.split(' ')[2]} with KVM on ${cpu}, stopped while its VM ran (run ${recorded.about.run}, ${CHECKPOINT}).`,
     heading(1, 'The stage-2 map of the VM, read from the kernel\'s memory'),
     ...mapLines(map, recorded, options.full === true),
     heading(2, 'The kernel\'s own dump of the same tables (stage2_page_tables)'),
