@@ -12,6 +12,13 @@ export interface Budget {
   readonly runs: number;
   /** Absent: a fresh seed every time; a failure prints the one in use. */
   readonly seed?: number;
+  /** Whether a failing case is made as small as it gets; default true. */
+  readonly shrink?: boolean;
+}
+
+/** The budget that a suite's options ask for. */
+export function budgetOf({ runs, seed, shrink }: Partial<Budget>, defaultRuns: number): Budget {
+  return { runs: runs ?? defaultRuns, ...(seed === undefined ? {} : { seed }), ...(shrink === undefined ? {} : { shrink }) };
 }
 
 /** A law that does not hold. `assertion` is its stable name. */
@@ -41,7 +48,7 @@ export function ensure(assertion: string, condition: boolean, sentence: string |
 export function forAll<T>(arbitrary: fc.Arbitrary<T>, budget: Budget, law: (value: T) => void): void {
   const report = fc.check(
     fc.property(arbitrary, (value) => law(value)),
-    { numRuns: budget.runs, ...(budget.seed === undefined ? {} : { seed: budget.seed }) },
+    { numRuns: budget.runs, endOnFailure: budget.shrink === false, ...(budget.seed === undefined ? {} : { seed: budget.seed }) },
   );
   if (!report.failed) {
     return;

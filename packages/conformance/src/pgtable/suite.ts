@@ -2,7 +2,7 @@ import type { Backend, Format, FormatConfig, PageTableCore } from '@granule/cont
 import { stage1Geometry, stage2Geometry, type Granule, type Level, type TableGeometry } from '@granule/geometry';
 import { geometryName } from '../arbitraries/geometries.js';
 import { refusalForm } from '../format/refusals.js';
-import { ConformanceError, ensure, forAll, type Budget, type Runner } from '../law.js';
+import { budgetOf, ConformanceError, ensure, forAll, type Runner } from '../law.js';
 import { commandSequences, commandText, type Command } from './commands.js';
 import { scripts } from './scripts.js';
 import { Subject, type MemoryFactory } from './subject.js';
@@ -21,6 +21,8 @@ export interface PageTableConformanceOptions extends Runner {
   /** Commands in a sequence at most; default 20. */
   readonly length?: number;
   readonly seed?: number;
+  /** Whether a failing case is made as small as it gets; default true. */
+  readonly shrink?: boolean;
 }
 
 /** Table pages beside the entry tables: few, so that they run out. */
@@ -67,8 +69,8 @@ function refusesWithoutPages(core: PageTableCore, format: Format, memory: Memory
 }
 
 function suiteOf(core: PageTableCore, format: Format, options: PageTableConformanceOptions): void {
-  const { it, memory, runs = 20, length = 20, seed } = options;
-  const budget: Budget = seed === undefined ? { runs } : { runs, seed };
+  const { it, memory, length = 20 } = options;
+  const budget = budgetOf(options, 20);
   it('create.page-size: a memory of another page size is refused', () => refusesOtherPages(core, format, memory));
   it('create.pool: a memory without room for the entry tables is refused and unchanged', () => refusesWithoutPages(core, format, memory));
   for (const recorded of [true, false]) {
