@@ -71,6 +71,8 @@ export class GranulePageTable implements PageTable {
   /** The leaf bits of the last attributes object; it must not be changed after it was passed. */
   private last: AttributeRequest | undefined;
   private patterns: LeafPatterns = { lo: [], hi: [] };
+  private pageLo = 0;
+  private pageHi = 0;
 
   constructor(readonly table: Table) {
     this.format = table.format;
@@ -91,12 +93,11 @@ export class GranulePageTable implements PageTable {
    * case, nothing done. Small enough to be inlined, so that no address is boxed.
    */
   private mapPage(ia: number, output: number): boolean {
-    const { table, patterns } = this;
-    const { plan, cache, memory } = table;
-    const page = (ia - cache.leafStart) * plan.inverse[4];
-    const frame = output * plan.inverse[4];
+    const { plan, cache, memory } = this.table;
+    const page = (ia - cache.leafStart) * plan.inversePage;
+    const frame = output * plan.inversePage;
     const index = page | 0;
-    if (index !== page || index < 0 || index >= plan.tableEntries || Math.floor(frame) !== frame || !(output >= 0 && output < plan.outputLimit) || table.sink !== undefined) {
+    if (index !== page || index >>> 0 >= plan.tableEntries || Math.floor(frame) !== frame || !(output >= 0 && output < plan.outputLimit)) {
       return false;
     }
     const { words } = memory;
@@ -104,8 +105,8 @@ export class GranulePageTable implements PageTable {
     if ((words[word] | words[(word + 1) | 0]) !== 0) {
       return false;
     }
-    words[word] = patterns.lo[4] | low32(output);
-    words[(word + 1) | 0] = patterns.hi[4] | high32(output);
+    words[word] = this.pageLo | low32(output);
+    words[(word + 1) | 0] = this.pageHi | high32(output);
     memory.counts[word >>> plan.wordShift]++;
     return true;
   }
@@ -118,6 +119,8 @@ export class GranulePageTable implements PageTable {
         return patterns;
       }
       this.patterns = patterns;
+      this.pageLo = patterns.lo[4] | 0;
+      this.pageHi = patterns.hi[4] | 0;
       this.last = attributes;
     }
     if (options === undefined) {
@@ -164,21 +167,21 @@ export class GranulePageTable implements PageTable {
   /** {@link lookup} of a page entry below the level-2 table in the cache; false: not that case. */
   private lookupPage(ia: number, out: LookupResult): boolean {
     const { plan, memory, cache } = this.table;
-    const offset = ia - cache.parentStart;
-    const page = (offset * plan.inverse[4]) | 0;
-    if (!(offset >= 0 && offset < plan.span[2])) {
+    const pages = (ia - cache.parentStart) * plan.inversePage;
+    if (!(pages >= 0 && pages < plan.parentPages)) {
       return false;
     }
+    const page = pages | 0;
     const { words } = memory;
     const entry = (cache.parentTable + 2 * (page >>> plan.stride)) | 0;
     const tableLo = words[entry];
-    if ((tableLo & plan.typeMask[3]) !== plan.tableType[3]) {
+    if ((tableLo & plan.typeMask2) !== plan.tableType2) {
       return false;
     }
     const word = (tableWord(memory, plan, tableLo, words[(entry + 1) | 0]) + 2 * (page & (plan.tableEntries - 1))) | 0;
     const lo = words[word];
     const hi = words[(word + 1) | 0];
-    if ((lo & plan.typeMask[4]) !== plan.leafType[4]) {
+    if ((lo & plan.typeMask3) !== plan.leafType3) {
       return false;
     }
     out.kind = ENTRY.leaf;
@@ -186,7 +189,7 @@ export class GranulePageTable implements PageTable {
     out.lo = lo;
     out.hi = hi;
     out.word = word;
-    out.output = plan.leafOutput(lo, hi, 4) + (offset - page * plan.pageBytes);
+    out.output = plan.output(lo, hi, plan.leafOaLo3, plan.leafOaHi3) + (low32(ia) & (plan.pageBytes - 1));
     return true;
   }
 

@@ -74,8 +74,10 @@ export class Table implements Tables {
     if (plan.startLevel === 3) {
       return false;
     }
-    cache.leafStart = start;
-    cache.leafTable = table;
+    if (this.sink === undefined) {
+      cache.leafStart = start;
+      cache.leafTable = table;
+    }
     return true;
   }
 
