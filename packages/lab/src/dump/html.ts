@@ -1,6 +1,7 @@
-import { formatSize, hex, toBigint } from '@granule/geometry/bits';
+import { formatSize } from '@granule/geometry/bits';
 import { type AddressPrinter, addressPrinter, inputName, outputName, type RegimeTables } from '../image/regime-tables.js';
 import { CLIENT, STYLE } from './html-page.js';
+import { addressDigits, wordDigits } from '../image/digits.js';
 import type { Mapping, Scan } from './mappings.js';
 import { counted, findingLines, leafNoun, sizeText, summaryLines, titleLine } from './summary.js';
 import type { DumpWriter, Write } from './writer.js';
@@ -29,8 +30,8 @@ function rowOf(mapping: Mapping, print: AddressPrinter): readonly (string | numb
   const { leaf } = mapping;
   const size = mapping.end - mapping.start;
   return [
-    print(mapping.start), print(mapping.end), formatSize(size), mapping.level, mapping.leaves, hex(mapping.output), leaf.permissions, leaf.type,
-    leaf.attributes.join(' '), hex(toBigint(mapping.lo, mapping.hi)),
+    print(mapping.start), print(mapping.end), formatSize(size), mapping.level, mapping.leaves, addressDigits(mapping.output), leaf.permissions, leaf.type,
+    leaf.attributes.join(' '), wordDigits(mapping.lo, mapping.hi),
   ];
 }
 
@@ -39,7 +40,7 @@ function rowOf(mapping: Mapping, print: AddressPrinter): readonly (string | numb
  * into text nodes, so nothing of an image is ever read as markup.
  */
 export function htmlWriter(write: Write): DumpWriter {
-  let print: AddressPrinter = hex;
+  let print: AddressPrinter = addressDigits;
   let table = 0;
   let comma = '';
   return {
