@@ -25,11 +25,7 @@ export function budgetOf({ runs, seed, shrink }: Partial<Budget>, defaultRuns: n
 export class ConformanceError extends Error {
   override readonly name = 'ConformanceError';
 
-  constructor(
-    readonly assertion: string,
-    readonly sentence: string,
-    detail = '',
-  ) {
+  constructor(readonly assertion: string, readonly sentence: string, detail = '') {
     super(`${assertion}: ${sentence}${detail}`);
   }
 }
@@ -42,8 +38,8 @@ export function ensure(assertion: string, condition: boolean, sentence: string |
 }
 
 /**
- * Checks a law on random values. The failure carries the name of the assertion that broke, the smallest value found, and the seed and path that
- * reproduce it; anything thrown that is not an assertion is reported as a crash.
+ * Checks a law on random values. The failure carries the name of the assertion that broke, the smallest value found, and the seed and path
+ * that reproduce it; anything thrown that is not an assertion is reported as a crash.
  */
 export function forAll<T>(arbitrary: fc.Arbitrary<T>, budget: Budget, law: (value: T) => void): void {
   const report = fc.check(
@@ -58,5 +54,5 @@ export function forAll<T>(arbitrary: fc.Arbitrary<T>, budget: Budget, law: (valu
   if (cause instanceof ConformanceError) {
     throw new ConformanceError(cause.assertion, cause.sentence, where);
   }
-  throw new Error(`crash: ${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}${where}`, { cause });
+  throw new Error(`crash: ${cause instanceof Error ? cause.stack ?? cause.message : String(cause)}${where}`, { cause });
 }

@@ -21,7 +21,9 @@ describe('a format with one fault is caught by name', () => {
   const some = geometries(2).filter((each) => each.granule === '4K' && each.iaBits === 48);
   for (const { fault, caughtBy, change } of FORMAT_MUTANTS) {
     it(`${fault}: ${caughtBy}`, () => {
-      const found = findings((runner) => formatConformance(mutated(change), { ...runner, regimes: ['s2'], geometries: some, seed: 1, shrink: false }));
+      const found = findings((runner) =>
+        formatConformance(mutated(change), { ...runner, regimes: ['s2'], geometries: some, seed: 1, shrink: false }),
+      );
       const names = assertions(found);
       expect(names.includes(caughtBy), `caught by ${names.join(', ')}`).toBe(true);
     });

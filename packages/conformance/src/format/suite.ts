@@ -33,7 +33,13 @@ export interface FormatLaw {
 
 /** Every law of {@link formatConformance}, by topic. */
 export const formatLaws: readonly FormatLaw[] = [
-  ...kindLaws, ...attributeLaws, ...addressLaws, ...accessLaws, ...invalidLaws, ...breakLaws, ...layoutLaws,
+  ...kindLaws,
+  ...attributeLaws,
+  ...addressLaws,
+  ...accessLaws,
+  ...invalidLaws,
+  ...breakLaws,
+  ...layoutLaws,
 ];
 
 function formatsOf(backend: Backend, regime: string, options: FormatConformanceOptions): readonly Format[] {
@@ -45,8 +51,9 @@ function formatsOf(backend: Backend, regime: string, options: FormatConformanceO
 }
 
 /**
- * The laws that every format keeps, over each regime and geometry of a backend, at every level. Runner-agnostic: pass `describe` and `it` of vitest or
- * `node:test`. A failure names the assertion, says one sentence, and shows the smallest words that break it with the seed that reproduces them.
+ * The laws that every format keeps, over each regime and geometry of a backend, at every level. Runner-agnostic: pass `describe` and `it`
+ * of vitest or `node:test`. A failure names the assertion, says one sentence, and shows the smallest words that break it with the seed
+ * that reproduces them.
  */
 export function formatConformance(backend: Backend, options: FormatConformanceOptions): void {
   const { describe, it } = options;

@@ -1,6 +1,5 @@
 import type { AttributeRequest, Format } from '@granule/contract';
 import { levelIndex } from '@granule/contract';
-import type { Level } from '@granule/geometry';
 import { outputBits } from '../arbitraries/addresses.js';
 import type { Command } from './commands.js';
 import { spanOf } from './state.js';
@@ -20,14 +19,15 @@ interface Ground {
   readonly other: AttributeRequest;
 }
 
-const accepted = (format: Format, request: AttributeRequest): AttributeRequest => (format.encodeLeaf(request, 3).kind === 'done' ? request : { ...request, attrIndex: 0 });
+const accepted = (format: Format, request: AttributeRequest): AttributeRequest =>
+  format.encodeLeaf(request, 3).kind === 'done' ? request : { ...request, attrIndex: 0 };
 
 function groundOf(format: Format): Ground {
   const page = spanOf(format, 3);
   const level = format.geometry.startLevel < 2 || format.numbers.leafType[levelIndex(2)] !== -1 ? 2 : 3;
   return {
     page,
-    block: spanOf(format, level as Level),
+    block: spanOf(format, level),
     limit: 2 ** format.geometry.iaBits,
     outputs: 2 ** outputBits(format),
     plain: accepted(format, {}),
