@@ -2,7 +2,7 @@ import type { Failure, MapOptions, Outcome } from '@granule/contract';
 import { DONE, levelIndex, retry } from '@granule/contract';
 import { ENTRY } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
-import { hex } from '@granule/geometry/bits';
+import { alignDown, hex } from '@granule/geometry/bits';
 import type { Level } from '@granule/geometry';
 import type { Skip } from './break-before-make.js';
 import { installTable, replaceEntry } from './break-before-make.js';
@@ -111,11 +111,12 @@ function alreadyMapped(address: number) {
 /**
  * kvm_pgtable_stage2_map: blocks from `linuxMinBlockLevel` on; an entry that already says the same, permissions aside, is left and the walk ends with
  * `retry` (-EAGAIN); a block under a smaller mapping is broken and its rest is no longer mapped; a table under a larger mapping is replaced. Stops half-way
- * where no page is left (`pool.exhausted`, -ENOMEM), keeping what was done; the outcome's `progress` says how many bytes that was.
+ * where no page is left (`pool.exhausted`, -ENOMEM), keeping what was done; the outcome's `progress` says how many bytes that was. The page offset of `output`
+ * is dropped.
  */
 export function mapLinux(t: Table, ia: InputAddress, size: number, output: OutputAddress, patterns: LeafPatterns, options: MapOptions): Outcome<undefined> {
   const minLevel = options.pages === true ? 3 : (options.minBlockLevel ?? t.format.linuxMinBlockLevel);
-  const m = planMap(t, ia, size, output, patterns, minLevel);
+  const m = planMap(t, ia, size, alignDown(output, t.plan.pageShift), patterns, minLevel);
   if ('kind' in m) {
     return m;
   }
