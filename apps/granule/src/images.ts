@@ -29,6 +29,9 @@ export function openMemoryFile(path: string, base?: string): PhysicalReader {
 /** Registers beside an image: cN.core.gz has cN.regs.json. */
 function registersBeside(path: string): string {
   const name = basename(path).replace(/\.(?:core|elf|bin|raw)(?:\.gz)?$/, '');
+  if (!existsSync(path)) {
+    throw new CommandFailure(`${path}: there is no such file.`);
+  }
   const beside = join(dirname(path), `${name}.regs.json`);
   if (!existsSync(beside)) {
     throw new CommandFailure('--regs: the registers of the image are needed (a granule-registers/1 file).');
@@ -38,8 +41,8 @@ function registersBeside(path: string): string {
 
 /** Opens an image file with its registers; what fails ends the verb. */
 export function openImageFiles(path: string, options: ImageOptions): Image {
-  const memory = openMemoryFile(path, options.base);
   const regs = options.regs ?? registersBeside(path);
+  const memory = openMemoryFile(path, options.base);
   const { registers, regimes } = valueOf(readRegisters(readText(regs)), regs);
   const opened = openImage({ memory, registers, regimes, backends: BACKENDS, ...(options.arch === undefined ? {} : { arch: options.arch }) });
   return valueOf(opened, options.arch === undefined ? regs : '--arch', opened.kind === 'done' ? 2 : exitCodeOf(opened));

@@ -119,7 +119,7 @@ function nextLines(path: string): readonly string[] {
   const image = `${path.replace(`${process.cwd()}/`, '')}/${CHECKPOINT}.core.gz`;
   return [
     heading(4, 'Next'),
-    `  npx granule dump ${image} --regime el10 --filter wx    (what the guest may write and execute; --format html -h)`,
-    `  npx granule geometry --granule 16K --ipa 42 --host-granule 16K --host-va 36    (a configuration that is refused, and why)`,
+    `  npx granule dump ${image} --regime el10 --filter wx`,
+    '  npx granule geometry --granule 16K --ipa 42 --host-granule 16K --host-va 36',
   ];
 }

@@ -23,7 +23,7 @@ const tables = [];
 for (let i = 0; document.getElementById('d' + i); i++) {
   document.getElementById('s' + i).append(document.getElementById('m' + i).content);
   const rows = JSON.parse(document.getElementById('d' + i).textContent);
-  const words = rows.map((r) => r.join(' ').toLowerCase() + (/W[^ ]*X/.test(r[6].replace(/.*\\//, '')) ? ' wx' : ''));
+  const words = rows.map((row) => row.join(' ').toLowerCase());
   tables.push({ body: document.querySelector('#t' + i + ' tbody'), rows, words });
 }
 function show() {
@@ -42,7 +42,7 @@ function show() {
       const tr = document.createElement('tr');
       if (words[i].endsWith(' wx')) tr.classList.add('wx');
       if (rows[i][7].startsWith('device')) tr.classList.add('device');
-      for (const cell of rows[i]) tr.insertCell().textContent = cell;
+      for (const cell of rows[i].slice(0, 10)) tr.insertCell().textContent = cell;
       return tr;
     }));
   }

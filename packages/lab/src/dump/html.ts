@@ -26,12 +26,13 @@ function levelBars(tables: RegimeTables, scan: Scan): string {
   return `<div class="bars">${rows.map(bar).join('')}</div>`;
 }
 
+/** The columns, and a word to search for that has no column. */
 function rowOf(mapping: Mapping, print: AddressPrinter): readonly (string | number)[] {
   const { leaf } = mapping;
   const size = mapping.end - mapping.start;
   return [
     print(mapping.start), print(mapping.end), formatSize(size), mapping.level, mapping.leaves, addressDigits(mapping.output), leaf.permissions, leaf.type,
-    leaf.attributes.join(' '), wordDigits(mapping.lo, mapping.hi),
+    leaf.attributes.join(' '), wordDigits(mapping.lo, mapping.hi), leaf.write && leaf.execute ? 'wx' : '',
   ];
 }
 
