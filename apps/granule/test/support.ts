@@ -9,7 +9,7 @@ const SCRIPT = join(app, '.reports/granule.js');
 /** Bundles the command as it is built, into a folder beside the data, so that tests never see an old bundle. */
 export async function bundle(): Promise<void> {
   await build({
-    entry: { granule: join(app, 'src/granule.ts') },
+    entry: { granule: join(app, 'src/index.ts') },
     outDir: join(app, '.reports'),
     config: join(app, 'tsup.config.ts'),
     silent: true,
