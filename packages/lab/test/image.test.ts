@@ -12,6 +12,13 @@ describe('the architecture of an image', () => {
     expect(architectureOf({ TTBCR: 0x8000_0000n, TCR_EL1: 0n })).toBe('armv7-lpae');
   });
 
+  it('is what the CPU model says where both are listed', () => {
+    const both = { TTBCR: 0x8000_0000n, TCR_EL1: 0x8000_0000n };
+    expect(architectureOf(both, 'cortex-a15')).toBe('armv7-lpae');
+    expect(architectureOf(both, 'cortex-a76')).toBe('armv8');
+    expect(architectureOf({ ...both, TCR_EL1: 0n }, 'max,lpa2=off')).toBe('armv8');
+  });
+
   it('is ARMv8 where TCR_EL1 is in force, and where nothing is said', () => {
     expect(architectureOf({ TTBCR: 0n, TCR_EL1: 0x19n })).toBe('armv8');
     expect(architectureOf({})).toBe('armv8');

@@ -11,14 +11,14 @@ export function leafNoun(level: number): 'page' | 'block' {
   return level === 3 ? 'page' : 'block';
 }
 
-/** Bytes for people: exact where a unit divides them, else with one decimal. */
+/** Bytes for people: exact where a unit divides them, else with two decimals. */
 export function sizeText(bytes: number): string {
   const exact = formatSize(bytes);
   if (exact.length <= 6) {
     return exact;
   }
   const unit = Math.min(4, Math.floor(Math.log2(bytes) / 10));
-  return `${(bytes / 2 ** (10 * unit)).toFixed(1)}${['', 'K', 'M', 'G', 'T'][unit]}`;
+  return `${(bytes / 2 ** (10 * unit)).toFixed(2)}${['', 'K', 'M', 'G', 'T'][unit]}`;
 }
 
 const perLevel = (counts: readonly number[], text: (level: number, count: number) => string): string =>

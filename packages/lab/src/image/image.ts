@@ -17,6 +17,8 @@ export interface ImageInput {
   readonly backends: Readonly<Record<string, Backend>>;
   /** Overrides what the register names tell. */
   readonly arch?: string;
+  /** CPU model (`run.json`), for registers with the names of both architectures. */
+  readonly cpu?: string;
   /** Table pages that may be loaded for one regime, bytes; default 512 MiB. */
   readonly tableBytes?: number;
 }
@@ -41,7 +43,7 @@ const SOURCE = 'granule-registers/1';
  * Opens an image. Refused: `image.unknown-architecture`; not modelled: `image.no-backend` for an architecture whose backend was not handed in.
  */
 export function openImage(input: ImageInput): Outcome<Image> {
-  const arch = input.arch ?? architectureOf(input.registers);
+  const arch = input.arch ?? architectureOf(input.registers, input.cpu);
   const backend = input.backends[arch];
   if (backend !== undefined) {
     return done(new OpenImage(input, backend));
