@@ -28,6 +28,8 @@ import { Table, rangeOf } from './table.js';
 import type { Unlinked } from './unlinked.js';
 import { createUnlinked, freeUnlinked } from './unlinked.js';
 import { unmap } from './unmap.js';
+import type { Plan } from './plan.js';
+import type { WalkCache } from './walk-cache.js';
 import { tableWord } from './walk.js';
 
 const NO_OPTIONS = {};
@@ -71,6 +73,9 @@ export class GranulePageTable implements PageTable {
   /** The leaf bits of the last attributes object; it must not be changed after it was passed. */
   private last: AttributeRequest | undefined;
   private patterns: LeafPatterns = { lo: [], hi: [] };
+  private readonly plan: Plan;
+  private readonly cache: WalkCache;
+  private readonly outputLimit: number;
   private pageLo = 0;
   private pageHi = 0;
 
@@ -78,11 +83,14 @@ export class GranulePageTable implements PageTable {
     this.format = table.format;
     this.memory = table.memory;
     this.root = table.root;
+    this.plan = table.plan;
+    this.cache = table.cache;
+    this.outputLimit = table.plan.outputLimit;
   }
 
   /** See mapExact, mapLinux. `attributes` must not be changed after the call: its leaf bits are kept. */
   map(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options?: MapOptions): Outcome<undefined> {
-    if (options === undefined && attributes === this.last && size === this.table.plan.pageBytes && this.mapPage(ia, output)) {
+    if (options === undefined && attributes === this.last && size === this.plan.pageBytes && this.mapPage(ia, output)) {
       return DONE;
     }
     return this.mapRange(ia, size, output, attributes, options);
@@ -93,11 +101,11 @@ export class GranulePageTable implements PageTable {
    * case, nothing done. Small enough to be inlined, so that no address is boxed.
    */
   private mapPage(ia: number, output: number): boolean {
-    const { plan, cache, memory } = this.table;
+    const { plan, cache, memory } = this;
     const page = (ia - cache.leafStart) * plan.inversePage;
     const frame = output * plan.inversePage;
     const index = page | 0;
-    if (index !== page || index >>> 0 >= plan.tableEntries || Math.floor(frame) !== frame || !(output >= 0 && output < plan.outputLimit)) {
+    if (index !== page || index >>> 0 >= plan.tableEntries || Math.floor(frame) !== frame || !(output >= 0 && output < this.outputLimit)) {
       return false;
     }
     const { words } = memory;
@@ -124,10 +132,18 @@ export class GranulePageTable implements PageTable {
       this.last = attributes;
     }
     if (options === undefined) {
-      const onePage = size === table.plan.pageBytes && ia >= 0 && ia < table.plan.limit && table.findLeafTable(ia);
-      return onePage && this.mapPage(ia, output) ? DONE : mapExact(table, ia, size, output, this.patterns, NO_OPTIONS);
+      return this.mapOnePage(ia, size, output) ? DONE : mapExact(table, ia, size, output, this.patterns, NO_OPTIONS);
     }
     return (options.mode === 'linux' ? mapLinux : mapExact)(table, ia, size, output, this.patterns, options);
+  }
+
+  /** {@link mapPage} with the tables that it needs. A block would be larger than a page, so the level-3 entry is the only one that a page can take. */
+  private mapOnePage(ia: number, size: number, output: number): boolean {
+    const { table } = this;
+    const { plan } = table;
+    const whole = size === plan.pageBytes && ia >= 0 && ia < plan.limit && output >= 0 && output < plan.outputLimit;
+    const aligned = whole && Number.isInteger(ia * plan.inversePage) && Number.isInteger(output * plan.inversePage);
+    return aligned && table.sink === undefined && table.findLeafTable(ia, true) && this.mapPage(ia, output);
   }
 
   prepareMap(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options: MapOptions = NO_OPTIONS): Outcome<Prepared> {
@@ -166,7 +182,7 @@ export class GranulePageTable implements PageTable {
 
   /** {@link lookup} of a page entry below the level-2 table in the cache; false: not that case. */
   private lookupPage(ia: number, out: LookupResult): boolean {
-    const { plan, memory, cache } = this.table;
+    const { plan, memory, cache } = this;
     const pages = (ia - cache.parentStart) * plan.inversePage;
     if (!(pages >= 0 && pages < plan.parentPages)) {
       return false;
@@ -197,7 +213,7 @@ export class GranulePageTable implements PageTable {
     const { plan, memory, rootWord, cache } = this.table;
     const found = descend(plan, memory, plan.startLevel, rootWord, plan.rootEntries - 1, ia, out);
     if (found && out.level === 3 && !cache.holdsParent(plan, ia)) {
-      this.table.findLeafTable(ia);
+      this.table.findLeafTable(ia, false);
     }
     return found;
   }
