@@ -164,6 +164,31 @@ describe('granule dump and walk', () => {
   });
 });
 
+describe('granule replay', () => {
+  it('ends in the count of equal mappings', () => {
+    const { status, stdout } = granule('replay', RUN, '--ops');
+    expect(stdout.trimEnd().split('\n').at(-1)).toBe('447 of 447 mappings equal');
+    expect(status).toBe(0);
+  });
+
+  it('--until stops there, and --json has the report', () => {
+    const { checkpoints, totals } = json('replay', RUN, '--ops', '--until', 'c1') as { checkpoints: { name: string }[]; totals: unknown };
+    expect(checkpoints.map(({ name }) => name)).toEqual(['c1']);
+    expect(totals).toEqual({ mappings: 223, equal: 223, identical: 223 });
+  });
+
+  it.each<[string, string[], number]>([
+    ['a folder that is not there', ['nowhere', '--ops'], 2],
+    ['a folder that is no run', [scratch, '--ops'], 2],
+    ['a checkpoint that is not there', [RUN, '--ops', '--until', 'c9'], 2],
+    ['replay by causes, which is not modelled yet', [RUN], 1],
+  ])('%s ends in one sentence', (_, words, code) => {
+    const { status, stderr } = granule('replay', ...words);
+    expect(stderr).toMatch(/^granule: [^\n]+\.\n$/);
+    expect(status).toBe(code);
+  });
+});
+
 describe('granule tour', () => {
   const tour = () => granule('tour');
 
@@ -174,9 +199,14 @@ describe('granule tour', () => {
     expect(status).toBe(0);
     expect(performance.now() - start).toBeLessThan(10_000);
     expect(stdout).toContain('224 leaves in 214 mappings');
+    expect(stdout).toMatch(/^447 of 447 mappings equal$/m);
     expect(stdout).toContain('c1: 287 of 287 lines equal');
     expect(stdout).toContain('c2: 289 of 289 lines equal');
     expect(stdout).toContain('0x0000000080001234 is at PA 0x0000000040983234');
+  });
+
+  it('--json has the numbers', () => {
+    expect(json('tour')).toMatchObject({ replay: { mappings: 447, equal: 447, identical: 447 }, texts: [{ equal: 287 }, { equal: 289 }] });
   });
 
   it('keeps to 120 columns, and has no colours for a pipe', () => {
