@@ -50,7 +50,11 @@ describe('granule', () => {
     ['a missing file', ['dump', 'nowhere.core'], /^granule: nowhere\.core: there is no such file\.\n$/],
     ['a folder', ['dump', RUN, '--regs', join(RUN, 'c1.regs.json')], /it is not a file|it is a directory/],
     ['no registers', ['dump', join(RUN, 'run.json')], /--regs/],
-    ['a file that is no image', ['dump', join(RUN, 'run.json'), '--regs', join(RUN, 'c1.regs.json')], /^granule: .*run\.json: The image begins with/],
+    [
+      'a file that is no image',
+      ['dump', join(RUN, 'run.json'), '--regs', join(RUN, 'c1.regs.json')],
+      /^granule: .*run\.json: The image begins with/,
+    ],
     ['registers that are no JSON', ['dump', C1, '--regs', join(RUN, 'ops.txt')], /^granule: .*ops\.txt: The text is not JSON: .*line 1/],
     ['a regime that is not there', ['dump', C1, '--regime', 's3'], /^granule: --regime s3: The image has no regime s3; it has .*stage2\./],
     ['an address that is none', ['walk', C1, 'here'], /^granule: ADDRESS: here is not a 64-bit number/],
@@ -69,7 +73,15 @@ describe('granule', () => {
 describe('granule geometry', () => {
   it('answers the fields that scripts read', () => {
     expect(json('geometry', '--granule', '4K', '--ipa', '40', '--pa', '40', '--features', 'vmid16')).toEqual({
-      schema: 'granule-geometry/1', granule: '4K', ipaBits: 40, paBits: 40, startLevel: 1, levels: 3, entryTables: 2, entryBytes: 8192, entryAlignment: 8192,
+      schema: 'granule-geometry/1',
+      granule: '4K',
+      ipaBits: 40,
+      paBits: 40,
+      startLevel: 1,
+      levels: 3,
+      entryTables: 2,
+      entryBytes: 8192,
+      entryAlignment: 8192,
       // What the kernel of the bundled run has in VTCR_EL2, with 16-bit VMIDs and a 40-bit PA.
       vtcr: '0x00000000800a3558',
     });
@@ -78,7 +90,10 @@ describe('granule geometry', () => {
   it('an illegal configuration is exit code 1 and the sentence', () => {
     const words = ['geometry', '--granule', '16K', '--ipa', '42', '--host-va', '36'];
     const { refused } = json(...words) as { refused: { id: string; sentence: string } };
-    expect(refused).toEqual({ id: 'geometry.host-levels', sentence: 'stage-2 needs 3 levels for a 42-bit IPA with 16K pages; a host with 36-bit VA has 2' });
+    expect(refused).toEqual({
+      id: 'geometry.host-levels',
+      sentence: 'stage-2 needs 3 levels for a 42-bit IPA with 16K pages; a host with 36-bit VA has 2',
+    });
     expect(granule(...words)).toMatchObject({ status: 1, stdout: `refused: ${refused.sentence}\n` });
   });
 
@@ -87,7 +102,9 @@ describe('granule geometry', () => {
   });
 
   it('--all lists every granule', () => {
-    const { configurations } = json('geometry', '--all', '--features', 'lpa2,lva') as { configurations: { granule: string; refused?: unknown }[] };
+    const { configurations } = json('geometry', '--all', '--features', 'lpa2,lva') as {
+      configurations: { granule: string; refused?: unknown }[];
+    };
     expect(new Set(configurations.map(({ granule: each }) => each))).toEqual(new Set(['4K', '16K', '64K']));
     expect(configurations.filter(({ refused }) => refused !== undefined)).toEqual([]);
   });
@@ -100,14 +117,16 @@ describe('granule decode', () => {
   });
 
   it('names the fields of a descriptor', () => {
-    const { fields } = json('decode', 'descriptor', '0x004000004077277f', '--regime', 's2', '--level', '3') as { fields: { name: string; meaning: string }[] };
+    const { fields } = json('decode', 'descriptor', '0x004000004077277f', '--regime', 's2', '--level', '3') as {
+      fields: { name: string; meaning: string }[];
+    };
     expect(fields.find(({ name }) => name === 'S2AP')).toMatchObject({ meaning: 'read-only' });
     expect(fields.find(({ name }) => name === 'XN')).toMatchObject({ meaning: 'not executable' });
   });
 });
 
 describe('granule dump and walk', () => {
-  it('--format ptdump prints the kernel\'s own text', () => {
+  it("--format ptdump prints the kernel's own text", () => {
     const { status, stdout } = granule('dump', C1, '--regs', join(RUN, 'c1.regs.json'), '--regime', 's2', '--format', 'ptdump');
     expect(stdout).toBe(readFileSync(join(RUN, 'c1.stage2_page_tables.txt'), 'utf8'));
     expect(status).toBe(0);
@@ -115,12 +134,19 @@ describe('granule dump and walk', () => {
 
   it('--json has every leaf of every range of the regime', () => {
     const { tables } = json('dump', C2, '--regime', 'el10', '--no-merge') as { tables: { mappings: unknown[] }[] };
-    const listed = gunzipSync(readFileSync(join(RUN, 'c2.leaves.csv.gz'))).toString().split('\n').filter((line) => line.startsWith('guest-el1'));
+    const listed = gunzipSync(readFileSync(join(RUN, 'c2.leaves.csv.gz')))
+      .toString()
+      .split('\n')
+      .filter((line) => line.startsWith('guest-el1'));
     expect(tables.map(({ mappings }) => mappings.length).reduce((a, b) => a + b)).toBe(listed.length);
   });
 
   it('every address that the emulator was asked for translates alike', () => {
-    const rows = readFileSync(join(RUN, 'c2.translate.csv'), 'utf8').trim().split('\n').slice(1).filter((_, i) => i % 40 === 0);
+    const rows = readFileSync(join(RUN, 'c2.translate.csv'), 'utf8')
+      .trim()
+      .split('\n')
+      .slice(1)
+      .filter((_, i) => i % 40 === 0);
     for (const row of rows) {
       const [input, output] = row.split(',');
       const walk = json('walk', C2, '--regime', 'el10', input);
@@ -142,7 +168,13 @@ describe('granule dump and walk', () => {
 
   it('broken tables are exit code 1 and findings', () => {
     const regs = join(scratch, 'broken.regs.json');
-    writeFileSync(regs, JSON.stringify({ schema: 'granule-registers/1', registers: { VTCR_EL2: '0x80053559', VTTBR_EL2: '0x40000000', ID_AA64MMFR0_EL1: '0x5' } }));
+    writeFileSync(
+      regs,
+      JSON.stringify({
+        schema: 'granule-registers/1',
+        registers: { VTCR_EL2: '0x80053559', VTTBR_EL2: '0x40000000', ID_AA64MMFR0_EL1: '0x5' },
+      }),
+    );
     const image = join(scratch, 'broken.bin');
     const bytes = Buffer.alloc(4096);
     bytes.writeBigUInt64LE(0x4000_0003n, 0);
@@ -157,7 +189,13 @@ describe('granule dump and walk', () => {
     writeFileSync(image, '');
     truncateSync(image, 100 * 2 ** 30);
     const regs = join(scratch, 'huge.regs.json');
-    writeFileSync(regs, JSON.stringify({ schema: 'granule-registers/1', registers: { VTCR_EL2: '0x80053559', VTTBR_EL2: '0x1800000000', ID_AA64MMFR0_EL1: '0x5' } }));
+    writeFileSync(
+      regs,
+      JSON.stringify({
+        schema: 'granule-registers/1',
+        registers: { VTCR_EL2: '0x80053559', VTTBR_EL2: '0x1800000000', ID_AA64MMFR0_EL1: '0x5' },
+      }),
+    );
     const { status, stdout } = granule('dump', image, '--regs', regs, '--base', '0');
     expect(stdout).toContain('0 leaves in 0 mappings');
     expect(status).toBe(0);
@@ -192,7 +230,7 @@ describe('granule replay', () => {
 describe('granule tour', () => {
   const tour = () => granule('tour');
 
-  it('shows the map, finds the kernel\'s own dump equal line for line, and walks both stages', () => {
+  it("shows the map, finds the kernel's own dump equal line for line, and walks both stages", () => {
     const start = performance.now();
     const { status, stdout, stderr } = tour();
     expect(stderr).toBe('');

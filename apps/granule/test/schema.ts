@@ -2,11 +2,26 @@
 type Schema = Readonly<Record<string, unknown>>;
 
 const KNOWN = new Set([
-  '$schema', '$defs', '$ref', 'title', 'description', 'type', 'const', 'enum', 'anyOf', 'properties', 'required', 'additionalProperties', 'items', 'pattern',
-  'minimum', 'maximum',
+  '$schema',
+  '$defs',
+  '$ref',
+  'title',
+  'description',
+  'type',
+  'const',
+  'enum',
+  'anyOf',
+  'properties',
+  'required',
+  'additionalProperties',
+  'items',
+  'pattern',
+  'minimum',
+  'maximum',
 ]);
 
-const typeOf = (value: unknown): string => (Array.isArray(value) ? 'array' : value === null ? 'null' : Number.isInteger(value) ? 'integer' : typeof value);
+const typeOf = (value: unknown): string =>
+  Array.isArray(value) ? 'array' : value === null ? 'null' : Number.isInteger(value) ? 'integer' : typeof value;
 
 /** What is wrong with a value, with the path; empty where nothing is. */
 export function problems(root: Schema, value: unknown, schema: Schema = root, path = '$'): readonly string[] {
@@ -53,7 +68,11 @@ function childProblems(root: Schema, schema: Schema, value: unknown, path: strin
     ...missing.map((name) => `${path}.${name} is missing`),
     ...fields.flatMap(([name, each]) => {
       const inner = properties[name] ?? (typeof rest === 'object' ? (rest as Schema) : undefined);
-      return inner !== undefined ? problems(root, each, inner, `${path}.${name}`) : rest === false ? [`${path}.${name} is not in the schema`] : [];
+      return inner !== undefined
+        ? problems(root, each, inner, `${path}.${name}`)
+        : rest === false
+          ? [`${path}.${name} is not in the schema`]
+          : [];
     }),
   ];
 }

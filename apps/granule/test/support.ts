@@ -24,6 +24,9 @@ export interface Result {
 
 /** Runs the bundled command with these words, without colours. */
 export function granule(...words: readonly string[]): Result {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [SCRIPT, ...words], { encoding: 'utf8', env: { ...process.env, NO_COLOR: '1' } });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [SCRIPT, ...words], {
+    encoding: 'utf8',
+    env: { ...process.env, NO_COLOR: '1' },
+  });
   return { status, stdout, stderr };
 }

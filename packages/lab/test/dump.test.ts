@@ -41,9 +41,15 @@ describe('a dump', () => {
   });
 
   it('joins across tables', () => {
-    const wide = new HandmadeMemory().set(ROOT, 0, table(L2)).set(ROOT, 1, table(L3)).set(L2, 511, block(0xbfe0_0000)).set(L3, 0, block(0xc000_0000));
+    const wide = new HandmadeMemory()
+      .set(ROOT, 0, table(L2))
+      .set(ROOT, 1, table(L3))
+      .set(L2, 511, block(0xbfe0_0000))
+      .set(L3, 0, block(0xc000_0000));
     const { text } = dumped(valueOf(openBytes(wide, { registers: STAGE2 }).tables('s2')), { format: 'csv' });
-    expect(rows(text)).toEqual(['0x000000003fe00000,0x0000000040200000,2,0x00000000bfe00000,RWX,normal,AF SH-inner BLK,0x00000000bfe007fd']);
+    expect(rows(text)).toEqual([
+      '0x000000003fe00000,0x0000000040200000,2,0x00000000bfe00000,RWX,normal,AF SH-inner BLK,0x00000000bfe007fd',
+    ]);
   });
 
   it.each([
@@ -88,17 +94,32 @@ describe('formats', () => {
   });
 
   it('json is one object with the rows, the summary and the findings', () => {
-    const { tables: [first], schema } = JSON.parse(dumped(tables, { format: 'json' }).text) as {
+    const {
+      tables: [first],
+      schema,
+    } = JSON.parse(dumped(tables, { format: 'json' }).text) as {
       schema: string;
       tables: [{ mappings: Record<string, unknown>[]; summary: Record<string, unknown>; findings: unknown[] }];
     };
     expect(schema).toBe('granule-dump/1');
     expect(first.mappings[0]).toEqual({
-      start: '0x0000000000000000', end: '0x0000000000400000', level: 2, output: '0x0000000080000000', permissions: 'RWX', type: 'normal',
-      attributes: ['AF', 'SH-inner', 'BLK'], descriptor: '0x00000000800007fd', leaves: 2,
+      start: '0x0000000000000000',
+      end: '0x0000000000400000',
+      level: 2,
+      output: '0x0000000080000000',
+      permissions: 'RWX',
+      type: 'normal',
+      attributes: ['AF', 'SH-inner', 'BLK'],
+      descriptor: '0x00000000800007fd',
+      leaves: 2,
     });
     expect(first.summary).toEqual({
-      mappings: 5, leavesByLevel: { 2: 2, 3: 5 }, bytesMapped: 0x40_5000, tablesByLevel: { 1: 1, 2: 1, 3: 1 }, bytesOfTables: 3 * 4096, invalidNotZero: 0,
+      mappings: 5,
+      leavesByLevel: { 2: 2, 3: 5 },
+      bytesMapped: 0x40_5000,
+      tablesByLevel: { 1: 1, 2: 1, 3: 1 },
+      bytesOfTables: 3 * 4096,
+      invalidNotZero: 0,
       complete: true,
     });
     expect(first.findings).toEqual([]);
@@ -115,8 +136,15 @@ describe('formats', () => {
   it('html needs nothing from outside, and nothing from the image becomes markup', () => {
     const regimes = [
       {
-        name: '</h2><script>alert(1)</script>', stage: 2, root: ROOT, granuleShift: 12, iaBits: 39, descriptorFormat: 'd64', upperRange: false,
-        tableAddresses: 'physical', note: '"><img src=x>',
+        name: '</h2><script>alert(1)</script>',
+        stage: 2,
+        root: ROOT,
+        granuleShift: 12,
+        iaBits: 39,
+        descriptorFormat: 'd64',
+        upperRange: false,
+        tableAddresses: 'physical',
+        note: '"><img src=x>',
       },
     ] as const;
     const { text } = dumped(valueOf(openBytes(memory, { registers: STAGE2, regimes }).tables(regimes[0].name)), { format: 'html' });
@@ -169,10 +197,14 @@ describe('stage 1', () => {
 
   it('counts in what the tables above take away (APTable, UXNTable, PXNTable: DDI 0487 D8.4.3), and SCTLR.WXN', () => {
     const limits = (0b11n << 61n) + (1n << 60n) + (1n << 59n);
-    const both = new HandmadeMemory().set(ROOT, 0, table(L3) + limits).set(L3, 0, leaf(0x4000_0000, 1n)).set(L2, 0, leaf(0x8000_0000, 0n));
+    const both = new HandmadeMemory()
+      .set(ROOT, 0, table(L3) + limits)
+      .set(L3, 0, leaf(0x4000_0000, 1n))
+      .set(L2, 0, leaf(0x8000_0000, 0n));
     const permissions = (sctlr: bigint): readonly string[] =>
-      rows(dumped(valueOf(openBytes(both, { registers: { ...registers, SCTLR_EL1: sctlr } }).tables('el10')), { format: 'csv' }).text)
-        .map((row) => row.split(',')[4]);
+      rows(dumped(valueOf(openBytes(both, { registers: { ...registers, SCTLR_EL1: sctlr } }).tables('el10')), { format: 'csv' }).text).map(
+        (row) => row.split(',')[4],
+      );
     expect(permissions(1n)).toEqual(['EL0/--- EL1/R--', 'EL0/--X EL1/RWX']);
     expect(permissions(1n + (1n << 19n))).toEqual(['EL0/--- EL1/R--', 'EL0/--X EL1/RW-']);
   });

@@ -32,16 +32,28 @@ describe('the architecture of an image', () => {
 
   it('can be overridden, and an unknown one is refused', () => {
     expect(openImage({ memory, registers: { TTBCR: 1n }, backends: { armv8 }, arch: 'armv8' }).kind).toBe('done');
-    expect(openImage({ memory, registers: {}, backends: { armv8 }, arch: 'mips' })).toMatchObject({ kind: 'refused', id: 'image.unknown-architecture' });
+    expect(openImage({ memory, registers: {}, backends: { armv8 }, arch: 'mips' })).toMatchObject({
+      kind: 'refused',
+      id: 'image.unknown-architecture',
+    });
   });
 });
 
 describe('a regime that a file names', () => {
   const good: NamedRegime = {
-    name: 'stage2-x', stage: 2, root: ROOT, granuleShift: 12, iaBits: 40, startLevel: 1, rootEntries: 1024, descriptorFormat: 'd64', upperRange: false,
+    name: 'stage2-x',
+    stage: 2,
+    root: ROOT,
+    granuleShift: 12,
+    iaBits: 40,
+    startLevel: 1,
+    rootEntries: 1024,
+    descriptorFormat: 'd64',
+    upperRange: false,
     tableAddresses: 'physical',
   };
-  const answer = (change: Partial<NamedRegime>) => openBytes(memory, { registers: STAGE2, regimes: [{ ...good, ...change }] }).tables('stage2-x');
+  const answer = (change: Partial<NamedRegime>) =>
+    openBytes(memory, { registers: STAGE2, regimes: [{ ...good, ...change }] }).tables('stage2-x');
 
   it('has the format of its geometry', () => {
     const [{ format, from }] = valueOf(answer({ note: 'stage 2 of a VM' }));

@@ -1,9 +1,21 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
 import {
-  addressPrinter, dump, type Image, type Mapping, mappingHeading, mappingRow, readMappings, type RegimeTables, replayOps,
-  type ReplayReport, type Scan, scanJson, summaryLines,
-  titleLine, walkAddress,
+  addressPrinter,
+  dump,
+  type Image,
+  type Mapping,
+  mappingHeading,
+  mappingRow,
+  readMappings,
+  type RegimeTables,
+  replayOps,
+  type ReplayReport,
+  type Scan,
+  scanJson,
+  summaryLines,
+  titleLine,
+  walkAddress,
 } from '@granule/lab';
 import { hex } from '@granule/geometry/bits';
 import { valueOf } from '../failures.js';
@@ -29,7 +41,9 @@ Example:
 export function command(): Command {
   return new Command('tour')
     .summary('the tables of a bundled real machine, read, replayed and walked')
-    .description('What granule does, on a real machine that comes with it: the stage-2 map of a running VM, its replay, the kernel\'s own dump, a walk.')
+    .description(
+      "What granule does, on a bundled real machine: the stage-2 map of a running VM, its replay, the kernel's own dump, a walk.",
+    )
     .option('--full', 'every row of the map')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLE)
@@ -95,7 +109,8 @@ function replayLines(report: ReplayReport): readonly string[] {
   const tables = report.checkpoints.flatMap(({ name, tables: compared }) =>
     compared.map(({ name: table, mappings, tablePages }) => {
       const pages = tablePages.ours.reduce((sum, count) => sum + count, 0);
-      return `${name}: ${table}: ${mappings.equal} of ${mappings.total} mappings equal, ${mappings.identical} bit for bit; ${pages} table pages`;
+      const { equal, total, identical } = mappings;
+      return `${name}: ${table}: ${equal} of ${total} mappings equal, ${identical} bit for bit; ${pages} table pages`;
     }),
   );
   const { equal, mappings } = report.totals;
@@ -112,21 +127,22 @@ function run(options: Options): void {
   const texts = recorded.checkpoints.flatMap((checkpoint) => compareTexts(recorded, checkpoint) ?? []);
   const walk = valueOf(walkAddress(image, 'el10', ADDRESS));
   const replay = valueOf(replayOps({ files: runFiles(recorded.path), backends: BACKENDS }));
-  const sound = map.scan.findings.length === 0 && replay.exact && texts.every(({ equal, total }) => equal === total) && walk.end.kind === 'translated';
+  const sound =
+    map.scan.findings.length === 0 && replay.exact && texts.every(({ equal, total }) => equal === total) && walk.end.kind === 'translated';
   process.exitCode = sound ? 0 : 1;
   if (options.json === true) {
     const { run: name, kernel } = recorded.about;
     printJson({ schema: 'granule-tour/1', run: name, kernel, map: scanJson(map.scan), replay: replay.totals, texts, walk: walkJson(walk) });
     return;
   }
-  const { kernel, cpu } = recorded.about;
+  const { run: name, kernel, cpu } = recorded.about;
   printLines([
-    `A real machine, bundled: Linux ${kernel.split(' ')[2]} with KVM on ${cpu}, stopped while its VM ran (run ${recorded.about.run}, ${CHECKPOINT}).`,
-    heading(1, 'The stage-2 map of the VM, read from the kernel\'s memory'),
+    `A real machine, bundled: Linux ${kernel.split(' ')[2]} with KVM on ${cpu}, stopped while its VM ran (run ${name}, ${CHECKPOINT}).`,
+    heading(1, "The stage-2 map of the VM, read from the kernel's memory"),
     ...mapLines(map, recorded, options.full === true),
-    heading(2, 'The page-table operations of its trace, replayed and compared with the kernel\'s tables'),
+    heading(2, "The page-table operations of its trace, replayed and compared with the kernel's tables"),
     ...replayLines(replay),
-    heading(3, 'The kernel\'s own dump of the same tables (stage2_page_tables)'),
+    heading(3, "The kernel's own dump of the same tables (stage2_page_tables)"),
     ...texts.map(textLine),
     heading(4, `One guest address through both stages: VA ${hex(ADDRESS)}`),
     ...walkLines(walk),

@@ -3,8 +3,8 @@ import type { RegimeTables } from '../image/regime-tables.js';
 import type { Scan } from './mappings.js';
 
 /** `1 page`, `2 pages`. */
-export function counted(count: number, noun: string): string {
-  return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
+export function counted(count: number, noun: string, plural = `${noun}s`): string {
+  return `${count.toLocaleString('en')} ${count === 1 ? noun : plural}`;
 }
 
 export function leafNoun(level: number): 'page' | 'block' {
@@ -29,12 +29,13 @@ export function summaryLines(scan: Scan): readonly string[] {
   const leaves = scan.leaves.reduce((sum, each) => sum + each, 0);
   const tables = scan.tables.reduce((sum, each) => sum + each, 0);
   const kinds = perLevel(scan.leaves, (level, count) => `level ${level}: ${counted(count, leafNoun(level))}`);
+  const all = `${counted(leaves, 'leaf', 'leaves')} in ${counted(scan.mappings, 'mapping')}`;
   const lines = [
-    `${counted(leaves, 'leaf').replace('leafs', 'leaves')} in ${counted(scan.mappings, 'mapping')}, ${sizeText(scan.bytesMapped)} mapped${kinds === '' ? '' : `; ${kinds}`}`,
+    `${all}, ${sizeText(scan.bytesMapped)} mapped${kinds === '' ? '' : `; ${kinds}`}`,
     `${counted(tables, 'table')}, ${sizeText(scan.bytesOfTables)}; ${perLevel(scan.tables, (level, count) => `level ${level}: ${count}`)}`,
   ];
   if (scan.annotated > 0) {
-    lines.push(`${counted(scan.annotated, 'invalid entry').replace('entrys', 'entries')} with something in them`);
+    lines.push(`${counted(scan.annotated, 'invalid entry', 'invalid entries')} with something in them`);
   }
   return lines;
 }
@@ -51,5 +52,6 @@ export function titleLine(tables: RegimeTables): string {
   const range = geometry.stage === 2 ? 'IPA' : upper ? 'upper VA range' : 'VA';
   const entry = geometry.entryTables === 1 ? '' : `, ${geometry.entryTables} concatenated entry tables`;
   const through = tables.through === undefined ? '' : `, its addresses are IPAs of ${tables.through.name}`;
-  return `${tables.name} (${tables.from}): ${geometry.granule} granule, ${geometry.iaBits}-bit ${range}, start level ${geometry.startLevel}${entry}${through}`;
+  const shape = `${geometry.granule} granule, ${geometry.iaBits}-bit ${range}, start level ${geometry.startLevel}`;
+  return `${tables.name} (${tables.from}): ${shape}${entry}${through}`;
 }

@@ -7,8 +7,8 @@ export type Architecture = 'armv8' | 'armv7-lpae';
 const ARMV7_CPU = /^cortex-a(?:7|15|17)(?:,|$)/;
 
 /**
- * The architecture of a set of registers, from their names: TTBCR without a TCR_EL1 in force is ARMv7. An emulator may give 64-bit names for a 32-bit CPU
- * too, with the low halves: where both names are listed the CPU model decides, if it is known.
+ * The architecture of a set of registers, from their names: TTBCR without a TCR_EL1 in force is ARMv7. An emulator may give 64-bit names
+ * for a 32-bit CPU too, with the low halves: where both names are listed the CPU model decides, if it is known.
  */
 export function architectureOf(registers: Registers, cpu?: string): Architecture {
   if (registers['TTBCR'] === undefined) {

@@ -1,5 +1,14 @@
 import {
-  ENTRY, type Backend, type Features, type Outcome, type PhysicalReader, type RegimeRoot, type Registers, done, notModelled, refused,
+  ENTRY,
+  type Backend,
+  type Features,
+  type Outcome,
+  type PhysicalReader,
+  type RegimeRoot,
+  type Registers,
+  done,
+  notModelled,
+  refused,
 } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { createImageTables, translatedReader } from '@granule/memory';
@@ -40,7 +49,8 @@ export interface Image {
 const SOURCE = 'granule-registers/1';
 
 /**
- * Opens an image. Refused: `image.unknown-architecture`; not modelled: `image.no-backend` for an architecture whose backend was not handed in.
+ * Opens an image. Refused: `image.unknown-architecture`; not modelled: `image.no-backend` for an architecture whose backend was not handed
+ * in.
  */
 export function openImage(input: ImageInput): Outcome<Image> {
   const arch = input.arch ?? architectureOf(input.registers, input.cpu);
@@ -49,7 +59,11 @@ export function openImage(input: ImageInput): Outcome<Image> {
     return done(new OpenImage(input, backend));
   }
   if (arch === 'armv7-lpae') {
-    return notModelled('image.no-backend', 'The registers are those of an ARMv7 machine (TTBCR), whose tables are not modelled yet.', SOURCE);
+    return notModelled(
+      'image.no-backend',
+      'The registers are those of an ARMv7 machine (TTBCR), whose tables are not modelled yet.',
+      SOURCE,
+    );
   }
   return refused('image.unknown-architecture', `The architecture ${arch} is not one of ${Object.keys(input.backends).join(', ')}.`, SOURCE);
 }
@@ -79,7 +93,11 @@ class OpenImage implements Image {
       return known;
     }
     if (this.#opening.has(name)) {
-      return refused('image.regime-cycle', `Regime ${name} has its tables at addresses of itself, by way of ${[...this.#opening].join(', ')}.`, SOURCE);
+      return refused(
+        'image.regime-cycle',
+        `Regime ${name} has its tables at addresses of itself, by way of ${[...this.#opening].join(', ')}.`,
+        SOURCE,
+      );
     }
     this.#opening.add(name);
     const opened = this.#open(name);
@@ -143,7 +161,16 @@ class OpenImage implements Image {
     const { tableBytes = 2 ** 29 } = this.#input;
     const memory = createImageTables(this.#reader(through), { pageShift, maxPages: Math.max(1, Math.floor(tableBytes / 2 ** pageShift)) });
     const control = this.#controls(format.regime, format.upper);
-    return { name, from: root.from, format, root: root.root, memory, backend: this.backend, ...control, ...(through === undefined ? {} : { through }) };
+    return {
+      name,
+      from: root.from,
+      format,
+      root: root.root,
+      memory,
+      backend: this.backend,
+      ...control,
+      ...(through === undefined ? {} : { through }),
+    };
   }
 
   #reader(through: RegimeTables | undefined): PhysicalReader {
@@ -166,9 +193,11 @@ class OpenImage implements Image {
   }
 }
 
-/** PA of an IPA, −1 where it does not translate. Permissions and access flag are left out: this is how the image is read, not what the machine allows. */
+/**
+ * PA of an IPA, −1 where it does not translate. Permissions and access flag are left out: this is how the image is read, not what the
+ * machine allows.
+ */
 function translateOnly(tables: RegimeTables, ia: InputAddress): OutputAddress {
   const found = newLookup();
   return lookup(tables, ia, found) && found.kind === ENTRY.leaf ? found.output : -1;
 }
-
