@@ -5,8 +5,9 @@ const EAGAIN = -11;
 const ENOMEM = -12;
 
 /**
- * The outcome of an operation that is not done, since its failure depends on what the trace does not tell: how many pages were left, and who was faster. And
- * of hyp_unmap, which does nothing where the table's pages are not counted, as those of the host's own hyp table are not. Undefined: it is to be done.
+ * The outcome of an operation that is not done, since its failure depends on what the trace does not tell: how many pages were left, and
+ * who was faster. And of hyp_unmap, which does nothing where the table's pages are not counted, as those of the host's own hyp table are
+ * not. Undefined: it is to be done.
  */
 export function withoutDoing(name: OperationName, ret: number | undefined, othersUnderWay: boolean): Outcome<unknown> | undefined {
   if (name === 'hyp_unmap' && (ret ?? 0) === 0) {
@@ -16,7 +17,8 @@ export function withoutDoing(name: OperationName, ret: number | undefined, other
     return refused('replay.no-pages', 'The kernel had no pages left for this operation; nothing was done.', 'Linux kvm_mmu_memory_cache');
   }
   if (ret === EAGAIN && othersUnderWay) {
-    return retry('replay.race', 'Another operation on this table was under way; nothing was done.', 'Linux stage2_try_set_pte, stage2_try_break_pte');
+    const sentence = 'Another operation on this table was under way; nothing was done.';
+    return retry('replay.race', sentence, 'Linux stage2_try_set_pte, stage2_try_break_pte');
   }
   return undefined;
 }

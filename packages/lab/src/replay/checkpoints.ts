@@ -11,7 +11,11 @@ import { openCheckpointMemory, readCheckpointRegisters, type RunFiles } from './
 export type CheckpointOptions = Pick<KernelTablesInput, 'backends' | 'tableBytes'> & { readonly files: RunFiles };
 
 /** The kernel's tables at a checkpoint by its registers, with this memory; undefined where the run has no registers of it. */
-export function openCheckpoint(options: CheckpointOptions, checkpoint: string, memory: KernelTablesInput['memory']): Outcome<KernelTables | undefined> {
+export function openCheckpoint(
+  options: CheckpointOptions,
+  checkpoint: string,
+  memory: KernelTablesInput['memory'],
+): Outcome<KernelTables | undefined> {
   const { files, backends, tableBytes } = options;
   const file = readCheckpointRegisters(files, checkpoint);
   if (file.kind !== 'done' || file.value === undefined) {

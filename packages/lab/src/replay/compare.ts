@@ -11,8 +11,8 @@ import type { Difference, LeafText, TableComparison } from './report.js';
 const MAX_DIFFERENCES = 10;
 
 /**
- * Compares the core's table with the kernel's, descriptor by descriptor: a leaf is equal where level and all 64 bits are. Where hardware sets access flags
- * (VTCR_EL2.HA), one that is set in the kernel's leaf alone is no difference of the operations; those are counted.
+ * Compares the core's table with the kernel's, descriptor by descriptor: a leaf is equal where level and all 64 bits are. Where hardware
+ * sets access flags (VTCR_EL2.HA), one that is set in the kernel's leaf alone is no difference of the operations; those are counted.
  */
 export function compareTables(live: LiveTable, kernel: RegimeTables): TableComparison {
   return new Comparison(live, kernel).result();
@@ -55,22 +55,30 @@ class Comparison {
     const count = (counts: readonly number[]): number => counts.reduce((sum, each) => sum + each, 0);
     const ours = this.#ourScan;
     const kernel = this.#kernelScan;
+    const annotations = { ours: ours.annotated, kernel: kernel.annotated, equal: this.#annotationsEqual };
+    const sound = kernel.complete && kernel.findings.length === 0;
+    const samePages = ours.tables.every((pages, i) => pages === kernel.tables[i]);
+    const sameNotes = annotations.equal === annotations.ours && annotations.equal === annotations.kernel;
     return {
       name: this.#kernel.name,
       pgt: hex(placed.traced.pgt),
       root: hex(this.#kernel.root),
       rootFrom: placed.from,
       input: inputName(this.#kernel),
-      mappings: { ours: count(ours.leaves), kernel: count(kernel.leaves), total: this.#total, equal: this.equal, identical: this.#identical },
+      mappings: {
+        ours: count(ours.leaves),
+        kernel: count(kernel.leaves),
+        total: this.#total,
+        equal: this.equal,
+        identical: this.#identical,
+      },
       hardwareAccessed: this.#hardwareAccessed,
-      annotations: { ours: ours.annotated, kernel: kernel.annotated, equal: this.#annotationsEqual },
+      annotations,
       tablePages: { ours: ours.tables, kernel: kernel.tables },
       differences: this.#differences,
       moreDifferences: this.#more,
       findings: kernel.findings.map(({ sentence }) => sentence),
-      exact:
-        this.equal === this.#total && kernel.complete && kernel.findings.length === 0 && this.#annotationsEqual === Math.max(ours.annotated, kernel.annotated) &&
-        ours.tables.every((pages, i) => pages === kernel.tables[i]),
+      exact: this.equal === this.#total && sound && samePages && sameNotes,
     };
   }
 

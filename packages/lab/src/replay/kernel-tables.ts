@@ -47,7 +47,8 @@ export function kernelTables({ checkpoint, file, memory, backends, tableBytes }:
     }
   }
   if (stage2.size === 0) {
-    return refused('replay.no-table', `${checkpoint}.regs.json: there is no stage-2 table at this checkpoint: ${sentence}`, 'granule run directory');
+    const problem = `${checkpoint}.regs.json: there is no stage-2 table at this checkpoint: ${sentence}`;
+    return refused('replay.no-table', problem, 'granule run directory');
   }
   const hyp = ['el2', 'el20'].map((name) => image.value.tables(name)).find((tables) => tables.kind === 'done');
   return done({
@@ -80,8 +81,9 @@ interface Sighting {
 }
 
 /**
- * Finds root and format of every traced table. An event that prints `pgd_phys` is evidence; without one the first table is the VM's own stage 2, and one
- * that is left over is the one that is left over; the rest is found by content. Undefined: no checkpoint knows the table.
+ * Finds root and format of every traced table. An event that prints `pgd_phys` is evidence; without one the first table is the VM's own
+ * stage 2, and one that is left over is the one that is left over; the rest is found by content. Undefined: no checkpoint knows the
+ * table.
  */
 export function placeTables(tables: readonly TracedTable[], checkpoints: readonly KernelTables[]): readonly (PlacedTable | undefined)[] {
   const sightings = new Map<OutputAddress, Sighting>();
@@ -128,6 +130,7 @@ class Rest {
   of(traced: TracedTable, shadow: boolean): PlacedTable | undefined {
     const [seen] = this.#unclaimed.values();
     const only = this.#tables === 1 && this.#unclaimed.size === 1;
-    return seen && { traced, root: only ? seen.like.root : undefined, from: only ? 'the only table without a root' : 'content', ...seen, shadow };
+    const found = only ? { root: seen.like.root, from: 'the only table without a root' } : { root: undefined, from: 'content' };
+    return seen && { traced, ...found, ...seen, shadow };
   }
 }

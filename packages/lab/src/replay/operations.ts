@@ -53,7 +53,7 @@ const HANDLERS = {
   s2_destroy_range: ({ table }, { addr, size }) => table.unmap(addr, size, { mode: 'linux', tlbi: 'none', skip: { cmo: true } }),
   s2_destroy_pgd: destroy,
   s2_annotate: () =>
-    notModelled('replay.annotation', 'The trace does not tell what s2_annotate wrote.', 'Linux kvm_pgtable_stage2_annotate: the probe prints the range alone'),
+    notModelled('replay.annotation', 'The trace does not tell what s2_annotate wrote.', 'Linux kvm_pgtable_stage2_annotate'),
   hyp_map: mapHyp,
   hyp_unmap: ({ table }, { addr, size }) => hypUnmap(table, addr, size),
 } satisfies { readonly [N in TraceEventName]?: Handler<N> };
@@ -96,8 +96,8 @@ function relax({ table }: LiveTable, { addr, prot }: TraceFields<'s2_relax_perms
 }
 
 /**
- * With the cache that Linux fills before each call: a page for each block of the two largest sizes that a chunk may hold (kvm_mmu_split_nr_page_tables;
- * with 16K and 64K pages there is one such size).
+ * With the cache that Linux fills before each call: a page for each block of the two largest sizes that a chunk may hold
+ * (kvm_mmu_split_nr_page_tables; with 16K and 64K pages there is one such size).
  */
 function split({ table, placed }: LiveTable, { addr, size }: TraceFields<'s2_split'>): Outcome<unknown> {
   const { geometry, linuxMinBlockLevel } = table.format;

@@ -26,8 +26,8 @@ const LAST_X = 6012;
 const FIRST_PX_UX = 7002;
 
 /**
- * The layout in use. A mapping is readable but for a guest hypervisor's odd ones, and R is bit 3 in one layout; in the other that bit is Device, which the
- * memory of a guest is not. So most values have it, or most have not.
+ * The layout in use. A mapping is readable but for a guest hypervisor's odd ones, and R is bit 3 in one layout; in the other that bit is
+ * Device, which the memory of a guest is not. So most values have it, or most have not.
  *
  * @param kernel as `uname` prints it
  * @param withBit3 how many `prot` values of the trace have bit 3, of `values`
@@ -59,8 +59,8 @@ export function softwareOf(prot: bigint): number {
 }
 
 /**
- * What a leaf is asked to say. Refused as stage2_set_prot_attr and hyp_set_prot_attr do: `prot.memory-types` for Device and Normal-NC together,
- * `prot.execute` for execution of either.
+ * What a leaf is asked to say. Refused as stage2_set_prot_attr and hyp_set_prot_attr do: `prot.memory-types` for Device and Normal-NC
+ * together, `prot.execute` for execution of either.
  */
 export function attributesOf(prot: bigint, layout: ProtLayout): Outcome<AttributeRequest> {
   const bits = LAYOUTS[layout];
@@ -71,7 +71,9 @@ export function attributesOf(prot: bigint, layout: ProtLayout): Outcome<Attribut
     return refused('prot.memory-types', 'prot asks for Device and Normal-NC memory at once.', 'Linux stage2_set_prot_attr: -EINVAL');
   }
   if ((device || normalNc) && (permissions.px || permissions.ux)) {
-    return refused('prot.execute', 'prot asks for execution of memory that is not Normal Write-Back.', 'Linux stage2_set_prot_attr: -EINVAL');
+    const sentence = 'prot asks for execution of memory that is not Normal Write-Back.';
+    return refused('prot.execute', sentence, 'Linux stage2_set_prot_attr: -EINVAL');
   }
-  return done({ ...permissions, memory: device ? 'device-nGnRE' : normalNc ? 'normal-nc' : 'normal', af: true, software: softwareOf(prot) });
+  const memory = device ? 'device-nGnRE' : normalNc ? 'normal-nc' : 'normal';
+  return done({ ...permissions, memory, af: true, software: softwareOf(prot) });
 }

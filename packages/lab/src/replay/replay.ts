@@ -12,21 +12,25 @@ export interface ReplayOptions {
   readonly backends: Readonly<Record<string, Backend>>;
   /** Stop after this checkpoint. */
   readonly until?: string;
-  /** Bytes of table pages that the replay may take, default 128 MiB (64 GiB of memory mapped by 4K pages), and that may be loaded of a kernel table. */
+  /**
+   * Bytes of table pages that the replay may take, default 128 MiB (64 GiB of memory mapped by 4K pages), and that may be loaded of a
+   * kernel table.
+   */
   readonly tableBytes?: number;
 }
 
 const SOURCE = 'granule replay --ops';
 
 /**
- * Drives the page-table core with the page-table operations that a real kernel's trace tells (`s2_…`, `hyp_…`), each as Linux does it, and compares the
- * tables with those in that kernel's memory wherever the trace says `hold cN`. Geometry and format of a table come from the registers at the checkpoints. An
- * operation is done where its return is traced, or else where its call is, so that what the kernel found is what the core finds. Answers are compared with
- * the kernel's: -11 (EAGAIN) with `retry`, other errors with a refusal, s2_test_clear_young with the age. Where the kernel ran out of pages (-12), or lost
- * to an operation that is still under way on another CPU (-11), nothing is done.
+ * Drives the page-table core with the page-table operations that a real kernel's trace tells (`s2_…`, `hyp_…`), each as Linux does it,
+ * and compares the tables with those in that kernel's memory wherever the trace says `hold cN`. Geometry and format of a table come from
+ * the registers at the checkpoints. An operation is done where its return is traced, or else where its call is, so that what the kernel
+ * found is what the core finds. Answers are compared with the kernel's: -11 (EAGAIN) with `retry`, other errors with a refusal,
+ * s2_test_clear_young with the age. Where the kernel ran out of pages (-12), or lost to an operation that is still under way on another
+ * CPU (-11), nothing is done.
  *
- * Refused: `replay.missing-file`, `replay.trace-incomplete`, `replay.no-checkpoint`, `replay.no-table`, and what the readers of the files refuse. What is wrong
- * with single lines or tables is in the report.
+ * Refused: `replay.missing-file`, `replay.trace-incomplete`, `replay.no-checkpoint`, `replay.no-table`, and what the readers of the files
+ * refuse. What is wrong with single lines or tables is in the report.
  */
 export function replayOps(options: ReplayOptions): Outcome<ReplayReport> {
   const about = readAbout(options.files);

@@ -116,7 +116,7 @@ export function replayText(report: ReplayReport): string {
   const { totals } = report;
   const lines = [
     `Replay of ${report.run}: ${report.kernel}, ${report.cpu}`,
-    ...report.traces.map(({ name, events, torn }) => `${name}: ${counted(events, 'event')}${torn === 0 ? '' : `, ${counted(torn, 'torn line')}`}`),
+    ...report.traces.map(({ name, events, torn }) => `${name}: ${counted(events, 'event')}${torn === 0 ? '' : `, ${torn} torn`}`),
     ...operationLines(report),
     '',
     ...report.checkpoints.flatMap(checkpointLines),
@@ -129,11 +129,13 @@ export function replayText(report: ReplayReport): string {
 function operationLines({ operations, answers, odd, moreOdd, otherEvents, unknownEvents }: ReplayReport): string[] {
   const lines = Object.entries(operations).map(([name, { done, retry, refused, notReplayed }]) => {
     const rest = [[retry, 'to try again'], [refused, 'refused'], [notReplayed, 'not replayed']] as const;
-    return `  ${name.padEnd(20)} ${String(done).padStart(6)} done${rest.map(([count, what]) => (count === 0 ? '' : `, ${count} ${what}`)).join('')}`;
+    const others = rest.map(([count, what]) => (count === 0 ? '' : `, ${count} ${what}`));
+    return `  ${name.padEnd(20)} ${String(done).padStart(6)} done${others.join('')}`;
   });
   lines.push(`  ${ofTotal(answers.equal, answers.compared)} answers are the kernel's`);
   for (const { operation, trace, line, outcome, sentence, ret, agrees } of odd) {
-    lines.push(`  ${agrees ? ' ' : '!'} ${trace}:${line} ${operation}: ${outcome}${ret === undefined ? '' : `, the kernel answered ${ret}`}: ${sentence}`);
+    const answer = ret === undefined ? '' : `, the kernel answered ${ret}`;
+    lines.push(`  ${agrees ? ' ' : '!'} ${trace}:${line} ${operation}: ${outcome}${answer}: ${sentence}`);
   }
   if (moreOdd > 0) {
     lines.push(`    and ${moreOdd} more`);
@@ -153,7 +155,8 @@ function tableLines(checkpoint: string, table: TableComparison): string[] {
   const { mappings, tablePages, annotations, hardwareAccessed } = table;
   const same = mappings.identical === mappings.total ? ', bit for bit' : '';
   const hardware = hardwareAccessed === 0 ? '' : ` (${hardwareAccessed} access flags set by hardware)`;
-  const notes = annotations.ours + annotations.kernel === 0 ? '' : `; annotations: ${annotations.ours} ours, ${annotations.kernel} the kernel's`;
+  const noted = `; annotations: ${annotations.ours} ours, ${annotations.kernel} the kernel's`;
+  const notes = annotations.ours + annotations.kernel === 0 ? '' : noted;
   const lines = [
     `${checkpoint.padEnd(4)} ${table.name.padEnd(17)} ${ofTotal(mappings.equal, mappings.total)} mappings equal${same}${hardware}; ` +
       `table pages: ${sum(tablePages.ours)} ours, ${sum(tablePages.kernel)} the kernel's${notes}`,

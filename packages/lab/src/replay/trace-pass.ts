@@ -15,7 +15,7 @@ export interface TracedEvent {
 export interface TraceCount {
   readonly name: string;
   events: number;
-  /** Lines that are not an event, and known events whose fields are torn. */
+  /** Lines that are not an event, and known events whose fields are torn or beyond 2^53. */
   torn: number;
 }
 
