@@ -98,7 +98,7 @@ class Comparison {
         return;
       }
     }
-    this.#differ(start, this.#ourLeaf(start), leafText(theirs));
+    this.#differ(start, () => ({ ours: this.#leafAt(this.#ours, start), kernel: leafText(theirs) }));
   }
 
   /** The kernel's leaf is ours with the access flag set, and hardware may have set it. */
@@ -114,7 +114,7 @@ class Comparison {
       return;
     }
     this.#total += 1;
-    this.#differ(ours.start, leafText(ours), there ? this.#leafAt(this.#kernel, ours.start) : undefined);
+    this.#differ(ours.start, () => ({ ours: leafText(ours), kernel: this.#leafAt(this.#kernel, ours.start) }));
   }
 
   #annotationsOfKernel({ start, end, entries, level, lo, hi }: Hole): void {
@@ -127,10 +127,6 @@ class Comparison {
     }
   }
 
-  #ourLeaf(start: InputAddress): LeafText | undefined {
-    return this.#differences.length < MAX_DIFFERENCES ? this.#leafAt(this.#ours, start) : undefined;
-  }
-
   #leafAt(tables: RegimeTables, start: InputAddress): LeafText | undefined {
     let leaf: LeafText | undefined;
     const page = 2 ** tables.format.geometry.pageShift;
@@ -138,11 +134,12 @@ class Comparison {
     return leaf;
   }
 
-  #differ(start: InputAddress, ours: LeafText | undefined, kernel: LeafText | undefined): void {
+  #differ(start: InputAddress, leaves: () => Record<'ours' | 'kernel', LeafText | undefined>): void {
     if (this.#differences.length === MAX_DIFFERENCES) {
       this.#more += 1;
       return;
     }
+    const { ours, kernel } = leaves();
     const cause = lastTouch(this.#live.touches, start);
     this.#differences.push({
       address: hex(start),

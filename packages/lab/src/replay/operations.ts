@@ -5,7 +5,7 @@ import type { TraceEventName, TraceFields } from '@granule/snapshot';
 import type { PlacedTable } from './kernel-tables.js';
 import { attributesOf, permissionsOf, type ProtLayout, softwareOf } from './prot.js';
 
-/** An operation that touched a table, and the range that it named. */
+/** An operation that may have changed a table, and the range that it named. */
 export interface Touch {
   readonly operation: string;
   readonly trace: string;

@@ -168,7 +168,9 @@ export class Replayer {
     const othersUnderWay = [...this.#pending.values()].some((each) => each.on === on);
     const outcome = withoutDoing(name, ret, othersUnderWay) ?? perform(on, name, fields, this.#rules);
     const { addr, size } = { addr: 0, size: 1, ...fields };
-    on.touches.push({ operation: name, trace: event.trace, line: event.line, start: addr, end: addr + size });
+    if (name !== 's2_flush') {
+      on.touches.push({ operation: name, trace: event.trace, line: event.line, start: addr, end: addr + size });
+    }
     this.#tally.account(event, name, on, outcome, ret);
     if (on.destroyed) {
       this.#live.delete(on);
