@@ -1,5 +1,5 @@
 import type { AttributeRequest, Failure, MapOptions, Outcome } from '@granule/contract';
-import { DONE, ENTRY, levelIndex, refused } from '@granule/contract';
+import { DONE, ENTRY, levelIndex, notModelled, refused } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { hex, isAligned } from '@granule/geometry/bits';
 import type { Level } from '@granule/geometry';
@@ -33,6 +33,13 @@ export interface LeafPatterns {
 }
 
 export function leafPatterns(t: Table, attributes: AttributeRequest): LeafPatterns | Failure {
+  if (attributes.contiguous === true) {
+    return notModelled(
+      'map.contiguous',
+      'attributes.contiguous asks for the contiguous bit, which is right only on whole aligned sets of entries, and this core keeps no such sets.',
+      'DDI 0487 D8.7.1; Linux KVM never sets it',
+    );
+  }
   const lo = [0, 0, 0, 0, 0];
   const hi = [0, 0, 0, 0, 0];
   for (let level = 3 as Level; level >= t.plan.startLevel; level--) {
