@@ -2,7 +2,7 @@ import { armv8 } from '@granule/armv8';
 import { fake } from '@granule/conformance';
 import type { Backend, Format } from '@granule/contract';
 import { levelIndex } from '@granule/contract';
-import type { Granule, Level, TableGeometry } from '@granule/geometry';
+import type { Level, TableGeometry } from '@granule/geometry';
 import { bigintHigh, bigintLow, toBigint } from '@granule/geometry/bits';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
