@@ -1,8 +1,10 @@
 /**
- * The unit cases of Hafnium's page tables (test/unit_test/mm_test.cc, the 63 tests of mm.c), restated in Arm terms from their public description; no code of
- * theirs. 4K, stage 2, 41-bit IPA from level 1: four concatenated entry tables of 512 entries of 1 GiB. Hafnium's modes are R, W, X and 0 (none of them).
+ * The unit cases of Hafnium's page tables (test/unit_test/mm_test.cc, the 63 tests of mm.c), restated in Arm terms from their public
+ * description; no code of theirs. 4K, stage 2, 41-bit IPA from level 1: four concatenated entry tables of 512 entries of 1 GiB. Hafnium's
+ * modes are R, W, X and 0 (none of them).
  *
- * A table is told by its leaves, neighbours of one level, mode and offset together, and by the number of table pages below the entry tables; that is all of it.
+ * A table is told by its leaves, neighbours of one level, mode and offset together, and by the number of table pages below the entry
+ * tables; that is all of it.
  */
 
 export const K = 2 ** 10;
@@ -71,13 +73,21 @@ const LOW = 0x80_0000_0000 - PAGE;
 const HIGH = 0x80_0000_0000 + PAGE;
 const SCATTERED = [map(524421 * PAGE, (524421 + 17) * PAGE), map(6 * M, 16 * M)];
 /** Two halves of a gibibyte. */
-const halves = (first: number, second: number, mode: Mode): readonly Step[] => [mapTo(0, 512 * M, first, mode), mapTo(512 * M, G, second, mode)];
+const halves = (first: number, second: number, mode: Mode): readonly Step[] => [
+  mapTo(0, 512 * M, first, mode),
+  mapTo(512 * M, G, second, mode),
+];
 const EMPTY_TABLES = 'An emptied table is freed at once, by its count; Hafnium keeps it until a defrag.';
 const EXACT_END = 'The end 2^64 − 1 is beyond the table and is cut off there, rather than wrapping round to nothing.';
 
 const INIT: readonly Case[] = [
   { name: 'ptable_init_empty', steps: [], ...empty },
-  { name: 'ptable_init_concatenated_empty', steps: [0, 1, 2, 3].map((i) => isMapped(i * 512 * G)), ...empty, answers: ['no', 'no', 'no', 'no'] },
+  {
+    name: 'ptable_init_concatenated_empty',
+    steps: [0, 1, 2, 3].map((i) => isMapped(i * 512 * G)),
+    ...empty,
+    answers: ['no', 'no', 'no', 'no'],
+  },
 ];
 
 const MAP: readonly Case[] = [
@@ -134,7 +144,13 @@ const MAP: readonly Case[] = [
   { name: 'map_clamp_to_range', steps: [map(0, 0xf32_0000_0000_0000)], ...full },
   { name: 'map_ignore_out_of_range', steps: [map(END, 0xf0b_0000_0000_0000)], ...empty },
   { name: 'map_block_replaces_table', steps: [map(34567 * PAGE, 34568 * PAGE), all], ...full },
-  { name: 'cant_overmap_non_identity', steps: [mapTo(0, PAGE, PAGE), all], leaves: [leaves(3, 0, PAGE)], tables: 2, answers: ['ok', 'fails'] },
+  {
+    name: 'cant_overmap_non_identity',
+    steps: [mapTo(0, PAGE, PAGE), all],
+    leaves: [leaves(3, 0, PAGE)],
+    tables: 2,
+    answers: ['ok', 'fails'],
+  },
   {
     name: 'overmap_no_partial_success',
     steps: [map(0, BLOCK - PAGE), mapTo(BLOCK, 2 * BLOCK, 0xa00_0000), map(2 * BLOCK, 3 * BLOCK - PAGE), map(0, 3 * BLOCK)],
@@ -142,7 +158,12 @@ const MAP: readonly Case[] = [
     tables: 3,
     answers: ['ok', 'ok', 'ok', 'fails'],
   },
-  { name: 'map_coalesce_partial_entries', steps: [map(BLOCK, BLOCK + 2 * PAGE), map(0, 2 * BLOCK)], leaves: [identity(2, 0, 2)], tables: 1 },
+  {
+    name: 'map_coalesce_partial_entries',
+    steps: [map(BLOCK, BLOCK + 2 * PAGE), map(0, 2 * BLOCK)],
+    leaves: [identity(2, 0, 2)],
+    tables: 1,
+  },
   {
     name: 'map_dont_coalesce_table_non_identity',
     steps: [map(BLOCK, BLOCK + 2 * PAGE), mapTo(BLOCK + 2 * PAGE, BLOCK + 3 * PAGE, 0xa0_0000), map(0, 2 * BLOCK)],
@@ -210,16 +231,36 @@ const UNMAP: readonly Case[] = [
 ];
 
 const ASK: readonly Case[] = [
-  { name: 'is_mapped_empty', steps: [isMapped(0), isMapped(0x8123_2344), isMapped(0x1e0_0000_0073)], ...empty, answers: ['no', 'no', 'no'] },
-  { name: 'is_mapped_all', steps: [all, isMapped(0), isMapped(0xf247_a7b3), isMapped(0x1ff_7bfa_983b)], ...full, answers: ['ok', 'yes', 'yes', 'yes'] },
+  {
+    name: 'is_mapped_empty',
+    steps: [isMapped(0), isMapped(0x8123_2344), isMapped(0x1e0_0000_0073)],
+    ...empty,
+    answers: ['no', 'no', 'no'],
+  },
+  {
+    name: 'is_mapped_all',
+    steps: [all, isMapped(0), isMapped(0xf247_a7b3), isMapped(0x1ff_7bfa_983b)],
+    ...full,
+    answers: ['ok', 'yes', 'yes', 'yes'],
+  },
   {
     name: 'is_mapped_page',
-    steps: [map(0x100_0000_0000, 0x100_0000_0000 + PAGE), isMapped(0x100_0000_0000), isMapped(0x100_0000_0000 + 127), isMapped(0x100_0000_0000 + PAGE)],
+    steps: [
+      map(0x100_0000_0000, 0x100_0000_0000 + PAGE),
+      isMapped(0x100_0000_0000),
+      isMapped(0x100_0000_0000 + 127),
+      isMapped(0x100_0000_0000 + PAGE),
+    ],
     leaves: [identity(3, 0x100_0000_0000)],
     tables: 2,
     answers: ['ok', 'yes', 'yes', 'no'],
   },
-  { name: 'is_mapped_out_of_range', steps: [all, isMapped(END), isMapped(0x1000_adb7_8123), isMapped(2 ** 64)], ...full, answers: ['ok', 'no', 'no', 'no'] },
+  {
+    name: 'is_mapped_out_of_range',
+    steps: [all, isMapped(END), isMapped(0x1000_adb7_8123), isMapped(2 ** 64)],
+    ...full,
+    answers: ['ok', 'no', 'no', 'no'],
+  },
   {
     name: 'get_mode_empty_quirk',
     steps: [modeOf(0, 20), modeOf(0x3c97_654d, 0x3c97_e000), modeOf(0x5f_ffff_ffff, 0x1ff_ffff_0000)],
@@ -228,7 +269,11 @@ const ASK: readonly Case[] = [
   },
   {
     name: 'get_mode_pages_across_tables',
-    steps: [map(0x180_0000_0000 - PAGE, 0x180_0000_0000 + PAGE, 'R'), modeOf(0x180_0000_0000 - PAGE, 0x180_0000_0000 + PAGE), modeOf(0, 0x180_0000_0000 + PAGE)],
+    steps: [
+      map(0x180_0000_0000 - PAGE, 0x180_0000_0000 + PAGE, 'R'),
+      modeOf(0x180_0000_0000 - PAGE, 0x180_0000_0000 + PAGE),
+      modeOf(0, 0x180_0000_0000 + PAGE),
+    ],
     leaves: [identity(3, 0x180_0000_0000 - PAGE, 2, 'R')],
     tables: 4,
     answers: ['ok', 'R', 'mixed'],
@@ -236,9 +281,16 @@ const ASK: readonly Case[] = [
   {
     name: 'get_mode_partial',
     steps: [
-      map(0, PAGE, 'R'), map(PAGE, 2 * PAGE, 'W'), map(2 * PAGE, 3 * PAGE, 'X'),
-      modeOf(0, PAGE), modeOf(PAGE, 2 * PAGE), modeOf(2 * PAGE, 3 * PAGE), modeOf(0, 2 * PAGE), modeOf(PAGE, 3 * PAGE),
-      { do: 'first-mode', begin: 0, end: 3 * PAGE }, { do: 'first-mode', begin: PAGE, end: 3 * PAGE },
+      map(0, PAGE, 'R'),
+      map(PAGE, 2 * PAGE, 'W'),
+      map(2 * PAGE, 3 * PAGE, 'X'),
+      modeOf(0, PAGE),
+      modeOf(PAGE, 2 * PAGE),
+      modeOf(2 * PAGE, 3 * PAGE),
+      modeOf(0, 2 * PAGE),
+      modeOf(PAGE, 3 * PAGE),
+      { do: 'first-mode', begin: 0, end: 3 * PAGE },
+      { do: 'first-mode', begin: PAGE, end: 3 * PAGE },
     ],
     leaves: [identity(3, 0, 1, 'R'), identity(3, PAGE, 1, 'W'), identity(3, 2 * PAGE, 1, 'X')],
     tables: 2,
@@ -267,11 +319,20 @@ const DEFRAG: readonly Case[] = [
   {
     name: 'defrag_block_subtables',
     steps: [
-      all, unmap(39456 * BLOCK, 39460 * BLOCK), map(39456 * BLOCK, 39456 * BLOCK + 67 * PAGE), map(39456 * BLOCK + 67 * PAGE, 39460 * BLOCK), merge,
+      all,
+      unmap(39456 * BLOCK, 39460 * BLOCK),
+      map(39456 * BLOCK, 39456 * BLOCK + 67 * PAGE),
+      map(39456 * BLOCK + 67 * PAGE, 39460 * BLOCK),
+      merge,
     ],
     ...full,
   },
-  { name: 'defrag_block_subtables_non_identity', steps: [...halves(16 * G, 16 * G + 512 * M, 'R'), merge], leaves: [leaves(1, 0, 16 * G, 1, 'R')], tables: 0 },
+  {
+    name: 'defrag_block_subtables_non_identity',
+    steps: [...halves(16 * G, 16 * G + 512 * M, 'R'), merge],
+    leaves: [leaves(1, 0, 16 * G, 1, 'R')],
+    tables: 0,
+  },
   {
     name: 'defrag_invalid_block_subtables_non_identity',
     steps: [{ do: 'annotate', begin: 0, end: 512 * M, note: 2n }, { do: 'annotate', begin: 512 * M, end: G, note: 2n }, merge],
@@ -331,7 +392,11 @@ const RANGES: readonly Case[] = [
   },
   {
     name: 'get_range_by_mode_multilevel',
-    steps: [mapTo(BLOCK - PAGE, BLOCK, 6 * M - PAGE, 'R'), mapTo(BLOCK, 2 * BLOCK, 6 * M, 'R'), { do: 'outputs', begin: 0, end: G, mode: 'R' }],
+    steps: [
+      mapTo(BLOCK - PAGE, BLOCK, 6 * M - PAGE, 'R'),
+      mapTo(BLOCK, 2 * BLOCK, 6 * M, 'R'),
+      { do: 'outputs', begin: 0, end: G, mode: 'R' },
+    ],
     leaves: [leaves(3, BLOCK - PAGE, 6 * M - PAGE, 1, 'R'), leaves(2, BLOCK, 6 * M, 1, 'R')],
     tables: 2,
     answers: ['ok', 'ok', '0x5ff000 + 0x201000 to 0x400000'],

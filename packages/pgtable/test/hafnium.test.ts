@@ -53,11 +53,16 @@ class Runner {
         return `${this.mode(first)} to ${text(change?.start ?? step.end)}`;
       }
       case 'outputs':
-        return this.outputs(step.begin, step.end, step.mode).map(({ ia, pa, size }) => `${text(pa)} + ${text(size)} to ${text(ia + size)}`).join(', ');
+        return this.outputs(step.begin, step.end, step.mode)
+          .map(({ ia, pa, size }) => `${text(pa)} + ${text(size)} to ${text(ia + size)}`)
+          .join(', ');
     }
   }
 
-  private within({ begin, end }: { readonly begin: number; readonly end: number }, work: (ia: number, size: number) => Outcome<unknown>): string {
+  private within(
+    { begin, end }: { readonly begin: number; readonly end: number },
+    work: (ia: number, size: number) => Outcome<unknown>,
+  ): string {
     const range = lenientRange(this.bench.format, begin, end);
     return range === undefined || work(range.ia, range.size).kind === 'done' ? 'ok' : 'fails';
   }
@@ -108,7 +113,11 @@ class Runner {
   }
 }
 
-const complete = ({ steps }: Case, { answers, leaves, tables }: Result): Required<Result> => ({ answers: answers ?? steps.map(() => 'ok'), leaves, tables });
+const complete = ({ steps }: Case, { answers, leaves, tables }: Result): Required<Result> => ({
+  answers: answers ?? steps.map(() => 'ok'),
+  leaves,
+  tables,
+});
 
 describe("Hafnium's cases", () => {
   let equal = 0;

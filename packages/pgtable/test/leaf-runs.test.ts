@@ -47,7 +47,7 @@ const fills: fc.Arbitrary<Fill> = fc
   .map(({ at, count, span, sign, exponent, mantissa }) => {
     const fitting = Math.max(1, Math.min(count, Number(2n ** 52n / BigInt(span)) - 1));
     const room = 2n ** 52n - BigInt(fitting) * BigInt(span);
-    return { at, count: count === 0 ? 0 : fitting, span, first: (sign << 63n) | (exponent << 52n) | mantissa % room };
+    return { at, count: count === 0 ? 0 : fitting, span, first: (sign << 63n) | (exponent << 52n) | (mantissa % room) };
   });
 
 describe('filling leaves', () => {
@@ -116,7 +116,11 @@ describe('changing halves', () => {
 
 describe('the end of a run of leaves', () => {
   it('is the first entry of another type', () => {
-    const arbitrary = fc.record({ start: fc.integer({ min: 0, max: 20 }), length: fc.integer({ min: 1, max: 70 }), tail: fc.integer({ min: 0, max: 20 }) });
+    const arbitrary = fc.record({
+      start: fc.integer({ min: 0, max: 20 }),
+      length: fc.integer({ min: 1, max: 70 }),
+      tail: fc.integer({ min: 0, max: 20 }),
+    });
     fc.assert(
       fc.property(arbitrary, fc.constantFrom([3, 3], [3, 1], [0x1c, 0x10]), ({ start, length, tail }, [mask, type]) => {
         const words = new Uint32Array(2 * (start + length + tail));
@@ -134,8 +138,17 @@ describe('the end of a run of leaves', () => {
   });
 });
 
-const GEOMETRIES: readonly TableGeometry[] = [stage2('4K', 40), stage2('16K', 40), stage2('64K', 42), stage2('64K', 52), stage2('4K', 52), stage2('16K', 52)];
-const FORMATS: readonly Format[] = [armv8, fake].flatMap((backend: Backend) => GEOMETRIES.map((geometry) => value(backend.format('s2', { geometry }))));
+const GEOMETRIES: readonly TableGeometry[] = [
+  stage2('4K', 40),
+  stage2('16K', 40),
+  stage2('64K', 42),
+  stage2('64K', 52),
+  stage2('4K', 52),
+  stage2('16K', 52),
+];
+const FORMATS: readonly Format[] = [armv8, fake].flatMap((backend: Backend) =>
+  GEOMETRIES.map((geometry) => value(backend.format('s2', { geometry }))),
+);
 const named = FORMATS.map((format) => [`${format.backend} ${format.geometry.granule} ${format.geometry.oaBits}-bit`, format] as const);
 
 /** Leaf bits with the output address, by the format's own functions. */
@@ -179,7 +192,10 @@ describe.each(named)('%s', (_, format) => {
         fc.pre(start >= 0 && start + (kinds.length + 2) * span < 2 ** outputBits);
         const words = new Uint32Array(2 * kinds.length);
         kinds.forEach((kind, i) => {
-          const word = kind === 'zero' && i > 0 ? 0n : leafWord(format, start + (kind === 'jump' && i > 0 ? i + 1 : i) * span, level, kind === 'other' && i > 0 ? 1 : 0);
+          const word =
+            kind === 'zero' && i > 0
+              ? 0n
+              : leafWord(format, start + (kind === 'jump' && i > 0 ? i + 1 : i) * span, level, kind === 'other' && i > 0 ? 1 : 0);
           words[2 * i] = bigintLow(word);
           words[2 * i + 1] = bigintHigh(word);
         });
@@ -200,7 +216,7 @@ describe.each(named)('%s', (_, format) => {
       }
       const words = new Uint32Array(2 * count);
       const bits = value(format.encodeLeaf({ software: 9 }, level));
-      for (let i = 0; i < count; ) {
+      for (let i = 0; i < count;) {
         const n = plainRun(plan, start + i * span, count - i, span);
         const first = placeOutput(plan, bits.lo, bits.hi, start + i * span);
         fillLeaves(words, 2 * i, n, first.lo, first.hi, span);

@@ -90,11 +90,14 @@ describe('blocks and tables', () => {
     ['4K', 48, 1, 512 * G],
     ['16K', 47, 2, 64 * G],
     ['64K', 48, 2, 4096 * G],
-  ] as const)('%s: no block above level %i although the architecture may have one (KVM_PGTABLE_MIN_BLOCK_LEVEL)', (granule, ipaBits, level, span) => {
-    const { table } = bench({ geometry: stage2(granule, ipaBits), pages: 200 });
-    value(table.map(0, Math.min(span, 2 ** ipaBits), 0, RW, LINUX));
-    expect(at(table, 0).level).toBe(level);
-  });
+  ] as const)(
+    '%s: no block above level %i although the architecture may have one (KVM_PGTABLE_MIN_BLOCK_LEVEL)',
+    (granule, ipaBits, level, span) => {
+      const { table } = bench({ geometry: stage2(granule, ipaBits), pages: 200 });
+      value(table.map(0, Math.min(span, 2 ** ipaBits), 0, RW, LINUX));
+      expect(at(table, 0).level).toBe(level);
+    },
+  );
 
   it('block to table: mapping one page inside a block unmaps the other 511, which fault again', () => {
     const b = withBlock();
@@ -243,7 +246,11 @@ describe('the offset is dropped before the size is added', () => {
   it('map of 0x1000 bytes at 0x1800 touches page 0x1000 alone', () => {
     const { table } = bench();
     value(table.map(0x1800, 0x1000, 0x1000, RW, LINUX));
-    expect([shown(table, 0), shown(table, PAGE), shown(table, 2 * PAGE)]).toEqual(['level 3 zero', 'level 3 leaf 0x1000 RW-', 'level 3 zero']);
+    expect([shown(table, 0), shown(table, PAGE), shown(table, 2 * PAGE)]).toEqual([
+      'level 3 zero',
+      'level 3 leaf 0x1000 RW-',
+      'level 3 zero',
+    ]);
     value(table.unmap(0x1800, 0x1000, LINUX));
     expect(shown(table, PAGE)).toBe('level 1 zero');
   });

@@ -67,7 +67,14 @@ describe('unmap', () => {
     b.log.drain();
     value(b.table.unmap(0, 3 * PAGE, { ...LINUX, tlbi: 'deferred' }));
     const lines = effects(b).filter((line) => line.startsWith('tlbi'));
-    expect(lines).toEqual(['tlbi IPAS2E1IS 0x0', 'tlbi VMALLE1IS', 'tlbi IPAS2E1IS 0x0', 'tlbi VMALLE1IS', 'tlbi RIPAS2E1IS 0x0 bytes 12288', 'tlbi VMALLE1IS']);
+    expect(lines).toEqual([
+      'tlbi IPAS2E1IS 0x0',
+      'tlbi VMALLE1IS',
+      'tlbi IPAS2E1IS 0x0',
+      'tlbi VMALLE1IS',
+      'tlbi RIPAS2E1IS 0x0 bytes 12288',
+      'tlbi VMALLE1IS',
+    ]);
   });
 
   it.each([

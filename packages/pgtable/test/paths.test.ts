@@ -43,7 +43,11 @@ function performLinux({ table }: Bench, command: Command): Outcome<unknown> {
     case 'map': {
       const { over, ...options } = command.options ?? {};
       const shared = over === 'replace' ? false : undefined;
-      return table.map(command.ia, command.size, command.output, command.attributes, { ...options, mode: 'linux', ...(shared === undefined ? {} : { shared }) });
+      return table.map(command.ia, command.size, command.output, command.attributes, {
+        ...options,
+        mode: 'linux',
+        ...(shared === undefined ? {} : { shared }),
+      });
     }
     case 'unmap':
       return table.unmap(command.ia, command.size, { ...command.options, mode: 'linux' });
@@ -99,7 +103,13 @@ class Replayed {
 }
 
 const CASES = [armv8, fake].flatMap((backend) =>
-  ([['4K', 40, 1, 14], ['16K', 40, 2, 9], ['64K', 42, 2, 6]] as const).map(([granule, ipaBits, startLevel, pages]) => ({
+  (
+    [
+      ['4K', 40, 1, 14],
+      ['16K', 40, 2, 9],
+      ['64K', 42, 2, 6],
+    ] as const
+  ).map(([granule, ipaBits, startLevel, pages]) => ({
     backend,
     granule,
     geometry: stage2(granule, ipaBits, startLevel),
@@ -113,7 +123,7 @@ const inLinux = (command: Command): boolean => !(command.op === 'map' && command
 describe.each(CASES)('in linux mode, $backend.name $granule', ({ backend, geometry, pages }) => {
   const options = { backend, geometry, pages: pages + geometry.entryTables };
 
-  it('a table that is listened to and one that is not come to the same contents, counts and answers, and the effects replayed give the same memory', () => {
+  it('tables with and without a listener come to the same contents, counts and answers, and the effects replayed are the memory', () => {
     const sequences = commandSequences(bench(options).format, 12);
     fc.assert(
       fc.property(sequences, (commands) => {
@@ -128,7 +138,11 @@ describe.each(CASES)('in linux mode, $backend.name $granule', ({ backend, geomet
           replayed.apply(heard.log.drain(), heard);
         }
         replayed.compare(heard);
-        expect(contents(heard).filter((line) => line.startsWith('table')).every((line) => /: (\d+), counted \1$/.test(line))).toBe(true);
+        expect(
+          contents(heard)
+            .filter((line) => line.startsWith('table'))
+            .every((line) => /: (\d+), counted \1$/.test(line)),
+        ).toBe(true);
       }),
       { numRuns: 12 },
     );

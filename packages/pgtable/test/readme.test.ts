@@ -26,5 +26,7 @@ it('the example of the README prints what its comments say', () => {
 
 it('the table of the README names every operation', () => {
   const operations = Object.getOwnPropertyNames(pgtable.GranulePageTable.prototype).filter((name) => readme.includes(`\`${name}\``));
-  expect(operations).toEqual(expect.arrayContaining(['map', 'prepareMap', 'unmap', 'split', 'merge', 'annotate', 'writeProtect', 'age', 'flush', 'destroy']));
+  expect(operations).toEqual(
+    expect.arrayContaining(['map', 'prepareMap', 'unmap', 'split', 'merge', 'annotate', 'writeProtect', 'age', 'flush', 'destroy']),
+  );
 });

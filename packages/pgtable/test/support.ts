@@ -1,6 +1,16 @@
 import { armv8 } from '@granule/armv8';
 import { type Recorder, effectText, expandAll, recorder } from '@granule/conformance';
-import type { AttributeRequest, Backend, Coherence, Effect, Features, Format, FormatConfig, LookupResult, Outcome } from '@granule/contract';
+import type {
+  AttributeRequest,
+  Backend,
+  Coherence,
+  Effect,
+  Features,
+  Format,
+  FormatConfig,
+  LookupResult,
+  Outcome,
+} from '@granule/contract';
 import { ENTRY } from '@granule/contract';
 import { type Granule, type Level, type TableGeometry, entrySpan, stage1Geometry, stage2Geometry } from '@granule/geometry';
 import { type TableArena, createTableArena } from '@granule/memory';
@@ -55,11 +65,22 @@ export interface BenchOptions {
 
 /** A table in an arena of its own; by default ARMv8 stage 2, 4K, 40-bit IPA, with a recorder. */
 export function bench(options: BenchOptions = {}): Bench {
-  const { backend = armv8, regime = 's2', geometry = stage2('4K', 40), features = {}, config = {}, pages = 64, coherence, recorded = true } = options;
+  const {
+    backend = armv8,
+    regime = 's2',
+    geometry = stage2('4K', 40),
+    features = {},
+    config = {},
+    pages = 64,
+    coherence,
+    recorded = true,
+  } = options;
   const format = value(backend.format(regime, { geometry, features, ...config }));
   const memory = createTableArena({ pageShift: geometry.pageShift, base: BASE, initialPages: pages, maxPages: pages });
   const log = recorder();
-  const table = value(createPageTable({ format, memory, ...(recorded ? { sink: log } : {}), ...(coherence === undefined ? {} : { coherence }) }));
+  const table = value(
+    createPageTable({ format, memory, ...(recorded ? { sink: log } : {}), ...(coherence === undefined ? {} : { coherence }) }),
+  );
   log.drain();
   return { format, memory, table, log };
 }
@@ -98,14 +119,20 @@ export interface Snapshot {
 }
 
 /** The whole arena: words, counts, pages. */
-export const snapshot = ({ words, counts, taken, free }: TableArena): Snapshot => ({ words: words.slice(), counts: counts.slice(), taken, free });
+export const snapshot = ({ words, counts, taken, free }: TableArena): Snapshot => ({
+  words: words.slice(),
+  counts: counts.slice(),
+  taken,
+  free,
+});
 
 /** The effects since the last drain, runs expanded, one line each, without leading zeros. */
 export function effects({ log, format }: Bench): readonly string[] {
   return expanded(log.drain(), format).map((each) => effectText(each).replace(/0x0+(?=[0-9a-f])/g, '0x'));
 }
 
-export const expanded = (list: readonly Effect[], format: Format): readonly Effect[] => expandAll(list, (level) => entrySpan(format.geometry.granule, level));
+export const expanded = (list: readonly Effect[], format: Format): readonly Effect[] =>
+  expandAll(list, (level) => entrySpan(format.geometry.granule, level));
 
 /** The effects by type and name alone, without addresses: `write`, `tlbi IPAS2E1IS`, `dsb ish`. */
 export function kinds(theBench: Bench): readonly string[] {

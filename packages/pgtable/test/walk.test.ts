@@ -71,7 +71,9 @@ describe('hostile tables', () => {
       setEntry(b, b.table.root, i, other);
       setEntry(b, other, i, b.table.root);
     }
-    expect(visited({ format: b.format, memory: asImage(b.memory), root: b.table.root }, 2 ** 48, 5000).failure).toBe('walk.too-many-tables');
+    expect(visited({ format: b.format, memory: asImage(b.memory), root: b.table.root }, 2 ** 48, 5000).failure).toBe(
+      'walk.too-many-tables',
+    );
   });
 
   it('a table outside memory is an outcome, or passed over where the visitor says so', () => {
