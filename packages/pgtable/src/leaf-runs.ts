@@ -44,9 +44,9 @@ function lastPlace(hi: number): number {
  *
  * Domain: the output address must not carry out of its plain bits (`oaPlainBits` ≤ 50) within the run; `at` is even.
  *
- * A descriptor with its exponent field (bits 62:52) fixed is a double whose mantissa holds the address bits, and adding a multiple of its last place adds
- * exactly that to the mantissa. One 64-bit store an entry: 0.35 ns against 0.6 ns for two halves (measured, 2 MiB). An exponent field of all ones is a
- * NaN, whose bits JavaScript may change: these go the plain way.
+ * A descriptor with its exponent field (bits 62:52) fixed is a double whose mantissa holds the address bits, and adding a multiple of its
+ * last place adds exactly that to the mantissa. One 64-bit store an entry: 0.35 ns against 0.6 ns for two halves (measured, 2 MiB). An
+ * exponent field of all ones is a NaN, whose bits JavaScript may change: these go the plain way.
  */
 export function fillLeaves(words: Uint32Array, at: number, count: number, lo: number, hi: number, span: number): void {
   const exponent = (hi >>> 20) & 0x7ff;
@@ -97,9 +97,11 @@ export function fillLeavesPlain(words: Uint32Array, at: number, count: number, l
 }
 
 /**
- * Applies (half & ~clear) | set to one half of `count` entries; `at` is the first entry's half to change. Answers the OR of what these halves were.
+ * Applies (half & ~clear) | set to one half of `count` entries; `at` is the first entry's half to change. Answers the OR of what these
+ * halves were.
  *
- * Indices are kept in range by `| 0`, which spares an overflow check at each access; eight entries a step: 0.5 ns an entry against 0.9 ns (measured).
+ * Indices are kept in range by `| 0`, which spares an overflow check at each access; eight entries a step: 0.5 ns an entry against 0.9 ns
+ * (measured).
  */
 export function changeHalves(words: Uint32Array, at: number, count: number, clear: number, set: number): number {
   const keep = ~clear;
@@ -134,7 +136,9 @@ export function changeHalves(words: Uint32Array, at: number, count: number, clea
   return all;
 }
 
-/** End of the run of leaves that starts at word `at` (which is one): the first word in [at, end) whose entry is of another type, or `end`. */
+/**
+ * End of the run of leaves that starts at word `at` (which is one): the first word in [at, end) whose entry is of another type, or `end`.
+ */
 export function leafEnd(words: Uint32Array, at: number, end: number, mask: number, type: number): number {
   const m = mask | 0;
   const leaf = type | 0;
@@ -144,7 +148,10 @@ export function leafEnd(words: Uint32Array, at: number, end: number, mask: numbe
   if ((words[i] & m) !== leaf) {
     return i;
   }
-  while (i < quads && (((words[i] ^ leaf) | (words[(i + 2) | 0] ^ leaf) | (words[(i + 4) | 0] ^ leaf) | (words[(i + 6) | 0] ^ leaf)) & m) === 0) {
+  while (
+    i < quads &&
+    (((words[i] ^ leaf) | (words[(i + 2) | 0] ^ leaf) | (words[(i + 4) | 0] ^ leaf) | (words[(i + 6) | 0] ^ leaf)) & m) === 0
+  ) {
     i = (i + 8) | 0;
   }
   while (i < last && (words[i] & m) === leaf) {
@@ -159,7 +166,10 @@ export interface LeafAt {
   readonly hi: number;
 }
 
-/** Places an output address (aligned, in range) into attribute bits: the plain bits at their own place, the top bits where the format keeps them. */
+/**
+ * Places an output address (aligned, in range) into attribute bits: the plain bits at their own place, the top bits where the format keeps
+ * them.
+ */
 export function placeOutput(plan: Plan, lo: number, hi: number, oa: number): LeafAt {
   if (plan.oaTopMask === 0) {
     return { lo: (lo | low32(oa)) >>> 0, hi: (hi | high32(oa)) >>> 0 };
@@ -185,7 +195,8 @@ export function attributeBits(plan: Plan, lo: number, hi: number, level: Level):
 }
 
 /**
- * How many of the `count` leaves from word `at` are one uniform mapping: equal attribute bits, each output address one span after the one before it.
+ * How many of the `count` leaves from word `at` are one uniform mapping: equal attribute bits, each output address one span after the one
+ * before it.
  */
 export function uniformRun(plan: Plan, words: Uint32Array, at: number, count: number, level: Level): number {
   const li = levelIndex(level);

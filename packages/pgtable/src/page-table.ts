@@ -13,7 +13,7 @@ import type {
 } from '@granule/contract';
 import { DONE, ENTRY, done, refused } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
-import { high32, low32 } from '@granule/geometry/bits';
+import { low32 } from '@granule/geometry/bits';
 import type { Level } from '@granule/geometry';
 import { annotate } from './annotate.js';
 import { age, flush, makeYoung, relaxPermissions, writeProtect } from './attributes.js';
@@ -40,8 +40,8 @@ export const pgtable: PageTableCore = {
 };
 
 /**
- * Makes an empty table: its entry tables are taken from the memory, contiguous and aligned to their size. Refused: `table.page-size` where memory and
- * format differ in page size, `pool.exhausted`.
+ * Makes an empty table: its entry tables are taken from the memory, contiguous and aligned to their size. Refused: `table.page-size` where
+ * memory and format differ in page size, `pool.exhausted`.
  */
 export function createPageTable(options: PageTableOptions): Outcome<GranulePageTable> {
   const { format, memory } = options;
@@ -75,7 +75,8 @@ export class GranulePageTable implements PageTable {
   private patterns: LeafPatterns = { lo: [], hi: [] };
   private readonly plan: Plan;
   private readonly cache: WalkCache;
-  private readonly outputLimit: number;
+  /** Page frames below this need only the plain bits of an output address, and are small integers. */
+  private readonly frameLimit: number;
   private pageLo = 0;
   private pageHi = 0;
 
@@ -85,7 +86,7 @@ export class GranulePageTable implements PageTable {
     this.root = table.root;
     this.plan = table.plan;
     this.cache = table.cache;
-    this.outputLimit = table.plan.outputLimit;
+    this.frameLimit = Math.min(2 ** 31 - 1, table.plan.outputLimit / table.plan.pageBytes);
   }
 
   /** See mapExact, mapLinux. `attributes` must not be changed after the call: its leaf bits are kept. */
@@ -97,15 +98,16 @@ export class GranulePageTable implements PageTable {
   }
 
   /**
-   * One page into a zero entry of a level-3 table, with nobody listening: what {@link mapExact} comes to then, without its two walks. False: not that
-   * case, nothing done. Small enough to be inlined, so that no address is boxed.
+   * One page into a zero entry of a level-3 table, with nobody listening: what {@link mapExact} comes to then, without its two walks.
+   * False: not that case, nothing done. Small enough to be inlined, so that no address is boxed.
    */
   private mapPage(ia: number, output: number): boolean {
     const { plan, cache, memory } = this;
     const page = (ia - cache.leafStart) * plan.inversePage;
     const frame = output * plan.inversePage;
     const index = page | 0;
-    if (index !== page || index >>> 0 >= plan.tableEntries || Math.floor(frame) !== frame || !(output >= 0 && output < this.outputLimit)) {
+    const pageFrame = frame | 0;
+    if (index !== page || index >>> 0 >= plan.tableEntries || pageFrame !== frame || pageFrame >>> 0 >= this.frameLimit) {
       return false;
     }
     const { words } = memory;
@@ -113,13 +115,19 @@ export class GranulePageTable implements PageTable {
     if ((words[word] | words[(word + 1) | 0]) !== 0) {
       return false;
     }
-    words[word] = this.pageLo | low32(output);
-    words[(word + 1) | 0] = this.pageHi | high32(output);
+    words[word] = this.pageLo | (pageFrame << plan.pageShift);
+    words[(word + 1) | 0] = this.pageHi | (pageFrame >>> plan.highShift);
     memory.counts[word >>> plan.wordShift]++;
     return true;
   }
 
-  private mapRange(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options?: MapOptions): Outcome<undefined> {
+  private mapRange(
+    ia: InputAddress,
+    size: number,
+    output: OutputAddress,
+    attributes: AttributeRequest,
+    options?: MapOptions,
+  ): Outcome<undefined> {
     const { table } = this;
     if (attributes !== this.last) {
       const patterns = leafPatterns(table, attributes);
@@ -137,16 +145,25 @@ export class GranulePageTable implements PageTable {
     return (options.mode === 'linux' ? mapLinux : mapExact)(table, ia, size, output, this.patterns, options);
   }
 
-  /** {@link mapPage} with the tables that it needs. A block would be larger than a page, so the level-3 entry is the only one that a page can take. */
+  /**
+   * {@link mapPage} with the tables that it needs. A block would be larger than a page, so the level-3 entry is the only one that a page
+   * can take.
+   */
   private mapOnePage(ia: number, size: number, output: number): boolean {
     const { table } = this;
     const { plan } = table;
-    const whole = size === plan.pageBytes && ia >= 0 && ia < plan.limit && output >= 0 && output < plan.outputLimit;
+    const whole = size === plan.pageBytes && ia >= 0 && ia < plan.limit && output >= 0 && output * plan.inversePage < this.frameLimit;
     const aligned = whole && Number.isInteger(ia * plan.inversePage) && Number.isInteger(output * plan.inversePage);
     return aligned && table.sink === undefined && table.findLeafTable(ia, true) && this.mapPage(ia, output);
   }
 
-  prepareMap(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options: MapOptions = NO_OPTIONS): Outcome<Prepared> {
+  prepareMap(
+    ia: InputAddress,
+    size: number,
+    output: OutputAddress,
+    attributes: AttributeRequest,
+    options: MapOptions = NO_OPTIONS,
+  ): Outcome<Prepared> {
     const { table } = this;
     const patterns = leafPatterns(table, attributes);
     if ('kind' in patterns) {
@@ -235,12 +252,21 @@ export class GranulePageTable implements PageTable {
     return makeYoung(this.table, ia);
   }
 
-  relaxPermissions(ia: InputAddress, add: { readonly read?: boolean; readonly write?: boolean; readonly px?: boolean; readonly ux?: boolean }): Outcome<undefined> {
+  relaxPermissions(
+    ia: InputAddress,
+    add: { readonly read?: boolean; readonly write?: boolean; readonly px?: boolean; readonly ux?: boolean },
+  ): Outcome<undefined> {
     return relaxPermissions(this.table, ia, add);
   }
 
-  split(ia: InputAddress, size: number, options: { readonly toLevel?: Level; readonly mode?: Mode; readonly budget?: number } = NO_OPTIONS): Outcome<undefined> {
-    return options.mode === 'linux' ? splitLinux(this.table, ia, size, options.budget ?? Infinity) : splitExact(this.table, ia, size, options.toLevel ?? 3);
+  split(
+    ia: InputAddress,
+    size: number,
+    options: { readonly toLevel?: Level; readonly mode?: Mode; readonly budget?: number } = NO_OPTIONS,
+  ): Outcome<undefined> {
+    return options.mode === 'linux'
+      ? splitLinux(this.table, ia, size, options.budget ?? Infinity)
+      : splitExact(this.table, ia, size, options.toLevel ?? 3);
   }
 
   merge(ia: InputAddress, size: number): Outcome<number> {
@@ -263,7 +289,10 @@ export class GranulePageTable implements PageTable {
     return flush(this.table, ia, size);
   }
 
-  /** Frees every table, entry tables included; no TLB or cache maintenance (kvm_pgtable_stage2_destroy_pgd). The table must not be used afterwards. */
+  /**
+   * Frees every table, entry tables included; no TLB or cache maintenance (kvm_pgtable_stage2_destroy_pgd). The table must not be used
+   * afterwards.
+   */
   destroy(): void {
     const { table, memory } = this;
     const pages = this.format.geometry.entryTables;
