@@ -1,0 +1,163 @@
+import {
+  done,
+  refused,
+  type AttributeRequest,
+  type Attributes,
+  type Change,
+  type Field,
+  type MemoryType,
+  type Outcome,
+  type Words,
+} from '@granule/contract';
+import { hasField, putSlot, slotMask, slotOf, takeSlot, type Slot } from '../fields.js';
+import { absentAttribute, CommonLeaf, noChange, type LeafCodec, type Relaxation } from './leaf.js';
+import { mairByte, mairMemory } from './memory-type.js';
+import type { Shape } from './shape.js';
+
+const EXECUTE_NEVER = 'DDI 0406C B3.7.2';
+const MEMORY = 'DDI 0406C B3.8';
+
+/**
+ * Attributes of a stage-1 leaf. XN forbids execution at PL1 and PL0, PXN at PL1 alone; so `ux` is not XN and `px` is neither XN nor PXN, and
+ * what PL1 alone may execute cannot be said. A leaf that is executable at neither level is encoded as XN = 1, PXN = 0 (Linux PAGE_KERNEL).
+ * `pl2` has one XN bit and AP[1] RES1.
+ */
+export class Stage1Leaf implements LeafCodec {
+  readonly defaults: Attributes;
+  private readonly common: CommonLeaf;
+  private readonly readOnly: Slot;
+  private readonly xn: Slot;
+  /** Of `pl10` alone. */
+  private readonly two: { readonly user: Slot; readonly nG: Slot; readonly pxn: Slot } | undefined;
+  /** Of `pl2` alone. */
+  private readonly res1: Slot | undefined;
+  private readonly ns: Slot;
+  private readonly attrIndx: Slot;
+  /** Memory types of Attr0…Attr7. */
+  private readonly memory: readonly MemoryType[];
+  private readonly hasMair: boolean;
+
+  constructor({ regime, mair }: Shape, layout: readonly Field[]) {
+    const slot = (name: string): Slot => slotOf(layout, name);
+    this.common = new CommonLeaf(layout);
+    this.readOnly = slot('AP[2]');
+    this.xn = slot('XN');
+    this.two = regime === 'pl10' ? { user: slot('AP[1]'), nG: slot('nG'), pxn: slot('PXN') } : undefined;
+    this.res1 = hasField(layout, 'RES1') ? slot('RES1') : undefined;
+    this.ns = slot('NS');
+    this.attrIndx = slot('AttrIndx');
+    this.hasMair = mair !== undefined;
+    this.memory = Array.from({ length: 8 }, (_, index) => (mair === undefined ? 'unknown' : mairMemory(mairByte(mair, index))));
+    const attrIndex = Math.max(0, this.memory.indexOf('normal'));
+    this.defaults = Object.freeze({
+      read: true,
+      write: true,
+      px: false,
+      ux: false,
+      user: false,
+      memory: this.memory[attrIndex],
+      attrIndex,
+      shareability: 'inner',
+      af: true,
+      dbm: false,
+      contiguous: false,
+      nG: false,
+      ns: false,
+      gp: false,
+      software: 0,
+    });
+  }
+
+  decode(lo: number, hi: number): Attributes {
+    const attrIndex = takeSlot(this.attrIndx, lo, hi);
+    const set = (slot: Slot | undefined): boolean => slot !== undefined && takeSlot(slot, lo, hi) !== 0;
+    const ux = !set(this.xn);
+    return {
+      read: true,
+      write: !set(this.readOnly),
+      px: ux && !set(this.two?.pxn),
+      ux,
+      user: set(this.two?.user),
+      memory: this.memory[attrIndex],
+      attrIndex,
+      shareability: this.common.shareability(lo, hi),
+      af: this.common.af(lo, hi),
+      dbm: false,
+      contiguous: this.common.contiguous(lo, hi),
+      nG: set(this.two?.nG),
+      ns: set(this.ns),
+      gp: false,
+      software: this.common.software(lo, hi),
+    };
+  }
+
+  encode(request: AttributeRequest): Outcome<Words> {
+    const want = { ...this.defaults, ...request };
+    const absent = absentAttribute(want, this.two === undefined ? ['dbm', 'gp', 'user', 'nG'] : ['dbm', 'gp']);
+    if (absent.kind !== 'done') return absent;
+    if (!want.read) {
+      const sentence = 'Attribute read cannot be false: a stage-1 descriptor has no permission that forbids reading alone.';
+      return refused('attributes.not-in-regime', sentence, 'DDI 0406C B3.7.1');
+    }
+    const misfit = this.executeMisfit(want.px, want.ux);
+    if (misfit !== undefined) return refused('attributes.not-in-regime', misfit, EXECUTE_NEVER);
+    const attrIndex = this.attrIndexOf(request);
+    if (attrIndex.kind !== 'done') return attrIndex;
+    const words = this.common.encode(want);
+    if (words.kind !== 'done') return words;
+    putSlot(words.value, this.readOnly, want.write ? 0 : 1);
+    putSlot(words.value, this.xn, want.ux ? 0 : 1);
+    if (this.two !== undefined) {
+      putSlot(words.value, this.two.pxn, want.ux && !want.px ? 1 : 0);
+      putSlot(words.value, this.two.user, want.user ? 1 : 0);
+      putSlot(words.value, this.two.nG, want.nG ? 1 : 0);
+    }
+    if (this.res1 !== undefined) putSlot(words.value, this.res1, 1);
+    putSlot(words.value, this.ns, want.ns ? 1 : 0);
+    putSlot(words.value, this.attrIndx, attrIndex.value);
+    return words;
+  }
+
+  /** Refused: `relax.not-in-regime`, `relax.execute-incomplete`: in `pl10` XN bears on both privileges, so both must be given. */
+  relax({ write, px, ux }: Relaxation): Outcome<Change> {
+    const loClear = write === true ? slotMask(this.readOnly).lo : 0;
+    if (px === undefined && ux === undefined) return done({ ...noChange(), loClear });
+    const xn = slotMask(this.xn).hi;
+    const user = ux ?? (this.two === undefined ? px : undefined);
+    const privileged = px ?? (this.two === undefined ? ux : undefined);
+    if (user === undefined || privileged === undefined) {
+      const sentence = 'In pl10 both px and ux must be given: XN forbids execution at PL1 and PL0 together.';
+      return refused('relax.execute-incomplete', sentence, EXECUTE_NEVER);
+    }
+    const misfit = this.executeMisfit(privileged, user);
+    if (misfit !== undefined) return refused('relax.not-in-regime', misfit, EXECUTE_NEVER);
+    if (!user) return done({ ...noChange(), loClear, hiSet: xn });
+    const pxn = this.two === undefined ? 0 : slotMask(this.two.pxn).hi;
+    return done({ ...noChange(), loClear, hiClear: privileged ? xn + pxn : xn, hiSet: privileged ? 0 : pxn });
+  }
+
+  memoryKey(lo: number, hi: number): string {
+    const index = takeSlot(this.attrIndx, lo, hi);
+    const memory = this.memory[index];
+    return memory === 'unknown' || memory === 'reserved' ? `AttrIndx ${index}` : memory;
+  }
+
+  private executeMisfit(px: boolean, ux: boolean): string | undefined {
+    if (this.two === undefined && px !== ux) return `px ${px} with ux ${ux} cannot be: pl2 has one XN bit.`;
+    return px && !ux ? 'px true with ux false cannot be: XN forbids execution at PL1 too.' : undefined;
+  }
+
+  private attrIndexOf({ memory, attrIndex }: AttributeRequest): Outcome<number> {
+    if (attrIndex !== undefined) {
+      if (Number.isInteger(attrIndex) && attrIndex >= 0 && attrIndex <= 7) return done(attrIndex);
+      return refused('attributes.attr-index', `attrIndex ${attrIndex} is not an AttrIndx from 0 to 7.`, MEMORY);
+    }
+    if (memory === undefined || memory === this.defaults.memory) return done(this.defaults.attrIndex);
+    if (!this.hasMair) {
+      return refused('attributes.no-mair', `Memory type ${memory} needs a MAIR to be found in: give mair, or attrIndex.`, MEMORY);
+    }
+    const found = memory === 'reserved' ? -1 : this.memory.indexOf(memory);
+    if (found >= 0) return done(found);
+    return refused('attributes.memory-type', `No attribute of MAIR0 and MAIR1 is ${memory}.`, MEMORY);
+  }
+}

@@ -1,0 +1,17 @@
+import type { RegisterCodec } from '@granule/contract';
+import { decodeRegister, encodeRegister, explainRegister, REGISTER_NAMES, registerLayout } from './codec.js';
+import { features } from './features.js';
+import { roots } from './roots.js';
+import { encodeStage2 } from './stage2.js';
+
+/** CP15 registers by their ARMv7 names, the Non-secure copies. */
+export const registers: RegisterCodec = {
+  names: REGISTER_NAMES,
+  layout: registerLayout,
+  explain: explainRegister,
+  decode: decodeRegister,
+  encode: encodeRegister,
+  features,
+  encodeStage2,
+  roots,
+};
