@@ -69,7 +69,10 @@ describe('mustBreak (DDI 0406C B3.10.1)', () => {
 
 describe('TLB maintenance sequences (DDI 0406C B3.10)', () => {
   const steps = (format: typeof S2, kind: keyof typeof S2.tlbi): string[] =>
-    format.tlbi[kind].map((step) => (step.type === 'tlbi' ? `${step.op} ${step.takes}` : step.type === 'dsb' ? `dsb ${step.domain}` : 'isb'));
+    format.tlbi[kind].map((step) => {
+      if (step.type === 'tlbi') return `${step.op} ${step.takes}`;
+      return step.type === 'dsb' ? `dsb ${step.domain}` : 'isb';
+    });
 
   it('stage 2 has no operation by IPA: all of the VMID goes, as __kvm_tlb_flush_vmid_ipa does it', () => {
     for (const kind of ['leaf', 'table', 'range', 'all'] as const) {

@@ -157,7 +157,8 @@ describe('words of KVM and Linux on 32-bit Arm', () => {
 });
 
 describe('refusals', () => {
-  const ask = (regime: string, request: AttributeRequest): string => idOf(formatOf(regime, regime === 's2' ? {} : { mair: MAIR }).encodeLeaf(request, 3));
+  const ask = (regime: string, request: AttributeRequest): string =>
+    idOf(formatOf(regime, regime === 's2' ? {} : { mair: MAIR }).encodeLeaf(request, 3));
 
   it.each([
     ['s2', { user: true }],

@@ -122,7 +122,12 @@ const EAE = 1n << 31n;
 
 describe('stage 1 of PL1&0 (DDI 0406C B3.6, Selecting between TTBR0 and TTBR1)', () => {
   const found = (registerValues: Registers): unknown[] =>
-    value(registers.roots(registerValues, 'pl10')).map(({ upper, root, format }) => [upper, root, format.geometry.iaBits, format.geometry.startLevel]);
+    value(registers.roots(registerValues, 'pl10')).map(({ upper, root, format: { geometry } }) => [
+      upper,
+      root,
+      geometry.iaBits,
+      geometry.startLevel,
+    ]);
   const TTBR0 = 0x0012_0001_0000_0fe0n;
   const TTBR1 = 0x0034_0002_0000_1fe0n;
 

@@ -35,7 +35,9 @@ export function format(regime: string, config: FormatConfig): Outcome<Format> {
   if (problem !== undefined) return refused('format.geometry', problem, SOURCE);
   if (upper && regime !== 'pl10') return refused('format.upper', `Regime ${regime} has no upper address range.`, SOURCE);
   if (fwb === true) return refused('format.not-in-architecture', 'fwb does not go with ARMv7: HCR has no FWB.', 'DDI 0406C B4.1, HCR');
-  if (stage === 2 && mair !== undefined) return refused('format.not-in-stage', 'mair does not go with regime s2: it belongs to stage 1.', SOURCE);
+  if (stage === 2 && mair !== undefined) {
+    return refused('format.not-in-stage', 'mair does not go with regime s2: it belongs to stage 1.', SOURCE);
+  }
   if (hpd === true) return notModelled('format.hpd', 'Disabling hierarchical permissions (TTBCR2, Armv8.2) is not modelled.', SOURCE);
   return done(new Armv7Format({ regime, geometry, mair }, upper));
 }

@@ -18,9 +18,9 @@ const EXECUTE_NEVER = 'DDI 0406C B3.7.2';
 const MEMORY = 'DDI 0406C B3.8';
 
 /**
- * Attributes of a stage-1 leaf. XN forbids execution at PL1 and PL0, PXN at PL1 alone; so `ux` is not XN and `px` is neither XN nor PXN, and
- * what PL1 alone may execute cannot be said. A leaf that is executable at neither level is encoded as XN = 1, PXN = 0 (Linux PAGE_KERNEL).
- * `pl2` has one XN bit and AP[1] RES1.
+ * Attributes of a stage-1 leaf. XN forbids execution at PL1 and PL0, PXN at PL1 alone; so `ux` is not XN, `px` is neither XN nor PXN, and
+ * code for PL1 alone cannot be said. A leaf that is executable at neither is encoded as XN = 1, PXN = 0 (Linux PAGE_KERNEL). `pl2` has one
+ * XN bit and AP[1] RES1.
  */
 export class Stage1Leaf implements LeafCodec {
   readonly defaults: Attributes;

@@ -109,8 +109,8 @@ export class Stage2Leaf implements LeafCodec {
         return refused('attributes.attr-index', `attrIndex ${attrIndex} is not a stage-2 MemAttr from 0 to 15.`, MEMORY);
       }
       if (memory !== undefined && memory !== STAGE2_MEMORY[attrIndex]) {
-        const sentence = `attrIndex ${attrIndex} at stage 2 is MemAttr ${STAGE2_MEMORY[attrIndex]}, not ${memory}; no AttrIndx belongs here.`;
-        return refused('attributes.memory-conflict', sentence, MEMORY);
+        const means = STAGE2_MEMORY[attrIndex];
+        return refused('attributes.memory-conflict', `attrIndex ${attrIndex} at stage 2 is MemAttr ${means}, not ${memory}.`, MEMORY);
       }
       return done(attrIndex);
     }

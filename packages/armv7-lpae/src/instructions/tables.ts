@@ -23,7 +23,9 @@ export interface Operation {
   readonly operand: readonly OperandField[];
 }
 
-const address = (name: string, msb: number, lsb: number, addressLsb: number): OperandField => ({ name, msb, lsb, addressLsb, clause: CLAUSE });
+function address(name: string, msb: number, lsb: number, addressLsb: number): OperandField {
+  return { name, msb, lsb, addressLsb, clause: CLAUSE };
+}
 const MVA = address('MVA', 31, 12, 12);
 const ASID: OperandField = { name: 'ASID', msb: 7, lsb: 0, clause: CLAUSE };
 

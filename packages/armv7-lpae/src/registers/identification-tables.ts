@@ -33,7 +33,7 @@ export const IDENTIFICATION_TABLES: readonly RegisterTable[] = [
     32,
     'Supersec 31:28; CMemSz 27:24; CohWalk 23:20; PAN 19:16; MaintBcst 15:12; BPMaint 11:8; CMaintSW 7:4; CMaintVA 3:0',
     {
-      CMemSz: (value) => (PHYSICAL_BITS[Number(value)] === undefined ? 'reserved' : `${PHYSICAL_BITS[Number(value)]}-bit physical addresses`),
+      CMemSz: PHYSICAL_BITS.map((bits) => `${bits}-bit physical addresses`),
       CohWalk: named({
         0: 'a table write needs a clean to PoU before walks see it',
         1: 'walks see table writes without a clean',

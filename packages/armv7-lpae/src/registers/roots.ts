@@ -97,7 +97,9 @@ function pl10Off(registers: Registers): Failure | undefined {
   if (registers['SCTLR'] !== undefined && fieldsOf(registers, 'SCTLR')['M'] === 0n) {
     return notInForce('SCTLR.M is 0: stage 1 of pl10 is off.');
   }
-  if (read(registers, 'TTBCR') === 0n && read(registers, 'TTBR0') === 0n) return notInForce('TTBCR and TTBR0 are both 0: pl10 has no table.');
+  if (read(registers, 'TTBCR') === 0n && read(registers, 'TTBR0') === 0n) {
+    return notInForce('TTBCR and TTBR0 are both 0: pl10 has no table.');
+  }
   if (fieldsOf(registers, 'TTBCR')['EAE'] === 1n) return undefined;
   return notModelled('registers.short-descriptors', 'TTBCR.EAE is 0: short descriptors are not modelled.', `${SOURCE}, TTBCR.EAE`);
 }

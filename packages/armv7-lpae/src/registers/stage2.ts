@@ -22,7 +22,8 @@ function rootProblem(root: number, { entryAlignment, entryBytes, oaBits }: Table
  * VTCR and VTTBR as KVM writes them (Linux 4.8 arch/arm/kvm/init.S): walks Inner Shareable and Write-Back, T0SZ signed with S its sign.
  * Refused: `registers.not-stage-2`, `registers.no-ha`, `registers.vmid` (8 bits), `registers.root-*`.
  */
-export function encodeStage2({ geometry, root = 0, vmid = 0, ha }: Stage2Config): Outcome<{ readonly vtcr: bigint; readonly vttbr: bigint }> {
+export function encodeStage2(config: Stage2Config): Outcome<{ readonly vtcr: bigint; readonly vttbr: bigint }> {
+  const { geometry, root = 0, vmid = 0, ha } = config;
   const { granule, stage, startLevel, iaBits } = geometry;
   const sl0 = (SL0_START_LEVELS as readonly number[]).indexOf(startLevel);
   if (stage !== 2 || granule !== '4K' || sl0 < 0 || iaBits < 25 || iaBits > 40) {
