@@ -12,17 +12,20 @@ export interface Budget {
   readonly runs: number;
   /** Absent: a fresh seed every time; a failure prints the one in use. */
   readonly seed?: number;
+  /** Whether a failing case is made as small as it gets; default true. */
+  readonly shrink?: boolean;
+}
+
+/** The budget that a suite's options ask for. */
+export function budgetOf({ runs, seed, shrink }: Partial<Budget>, defaultRuns: number): Budget {
+  return { runs: runs ?? defaultRuns, ...(seed === undefined ? {} : { seed }), ...(shrink === undefined ? {} : { shrink }) };
 }
 
 /** A law that does not hold. `assertion` is its stable name. */
 export class ConformanceError extends Error {
   override readonly name = 'ConformanceError';
 
-  constructor(
-    readonly assertion: string,
-    readonly sentence: string,
-    detail = '',
-  ) {
+  constructor(readonly assertion: string, readonly sentence: string, detail = '') {
     super(`${assertion}: ${sentence}${detail}`);
   }
 }
@@ -35,13 +38,13 @@ export function ensure(assertion: string, condition: boolean, sentence: string |
 }
 
 /**
- * Checks a law on random values. The failure carries the name of the assertion that broke, the smallest value found, and the seed and path that
- * reproduce it; anything thrown that is not an assertion is reported as a crash.
+ * Checks a law on random values. The failure carries the name of the assertion that broke, the smallest value found, and the seed and path
+ * that reproduce it; anything thrown that is not an assertion is reported as a crash.
  */
 export function forAll<T>(arbitrary: fc.Arbitrary<T>, budget: Budget, law: (value: T) => void): void {
   const report = fc.check(
     fc.property(arbitrary, (value) => law(value)),
-    { numRuns: budget.runs, ...(budget.seed === undefined ? {} : { seed: budget.seed }) },
+    { numRuns: budget.runs, endOnFailure: budget.shrink === false, ...(budget.seed === undefined ? {} : { seed: budget.seed }) },
   );
   if (!report.failed) {
     return;
@@ -51,5 +54,5 @@ export function forAll<T>(arbitrary: fc.Arbitrary<T>, budget: Budget, law: (valu
   if (cause instanceof ConformanceError) {
     throw new ConformanceError(cause.assertion, cause.sentence, where);
   }
-  throw new Error(`crash: ${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}${where}`, { cause });
+  throw new Error(`crash: ${cause instanceof Error ? cause.stack ?? cause.message : String(cause)}${where}`, { cause });
 }

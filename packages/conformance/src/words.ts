@@ -20,7 +20,10 @@ export const or = (a: Readonly<Words>, b: Readonly<Words>): Words => ({ lo: (a.l
 
 export const flip = (a: Readonly<Words>, b: Readonly<Words>): Words => ({ lo: (a.lo ^ b.lo) >>> 0, hi: (a.hi ^ b.hi) >>> 0 });
 
-export const changed = (w: Readonly<Words>, c: Change): Words => ({ lo: ((w.lo & ~c.loClear) | c.loSet) >>> 0, hi: ((w.hi & ~c.hiClear) | c.hiSet) >>> 0 });
+export const changed = (w: Readonly<Words>, c: Change): Words => ({
+  lo: ((w.lo & ~c.loClear) | c.loSet) >>> 0,
+  hi: ((w.hi & ~c.hiClear) | c.hiSet) >>> 0,
+});
 
 export const big = (w: Readonly<Words>): bigint => toBigint(w.lo, w.hi);
 
@@ -28,7 +31,11 @@ export const text = (w: Readonly<Words>): string => hex(big(w));
 
 /** The value of an outcome that must be done. */
 export function valueOf<T>(assertion: string, outcome: Outcome<T>, what: string): T {
-  ensure(assertion, outcome.kind === 'done', () => `${what} is ${outcome.kind}${outcome.kind === 'done' ? '' : ` (${outcome.id}: ${outcome.sentence})`}`);
+  ensure(
+    assertion,
+    outcome.kind === 'done',
+    () => `${what} is ${outcome.kind}${outcome.kind === 'done' ? '' : ` (${outcome.id}: ${outcome.sentence})`}`,
+  );
   return outcome.value;
 }
 

@@ -1,267 +1,27 @@
 import type {
-  AttributeRequest, Change, Effect, EntryKind, Format, LookupResult, MapOptions, MappedRange, Outcome, PageTable, PageTableCore, PageTableOptions, Prepared, Refused, TableMemory,
-  TlbiStep, Words,
+  AttributeRequest,
+  Change,
+  Format,
+  LookupResult,
+  MapOptions,
+  MappedRange,
+  Outcome,
+  PageTable,
+  PageTableCore,
+  Prepared,
+  Refused,
+  Words,
 } from '@granule/contract';
 import { DONE, done, ENTRY, levelIndex, refused, retry } from '@granule/contract';
-import { levelShift, type Level } from '@granule/geometry';
+import type { Level } from '@granule/geometry';
 import type { CoreFault } from './mutants/cores.js';
-
-const SOURCE = 'reference core of the conformance tests';
-
-class PoolExhausted extends Error {}
-
-interface Range {
-  readonly start: number;
-  readonly end: number;
-}
-
-/** A table in memory: where it is, and what its first entry covers. */
-interface TableAt {
-  readonly pa: number;
-  readonly level: Level;
-  readonly base: number;
-  readonly entries: number;
-}
-
-/** One entry of a table, as read. */
-interface At extends Words {
-  readonly table: TableAt;
-  readonly index: number;
-  readonly level: Level;
-  readonly start: number;
-  readonly end: number;
-  readonly kind: EntryKind;
-}
+import { ReferenceEntries, SOURCE, type At, type Range, type TableAt } from './reference-entries.js';
 
 /**
- * A page-table core that is as simple as can be: one entry at a time, everything undone where the pool runs out. It exists to test the suite: with a `fault` it
- * does one thing wrong.
+ * A page-table core that is as simple as can be: one entry at a time, everything undone where the pool runs out. It exists to test the
+ * suite: with a `fault` it does one thing wrong.
  */
-class ReferenceTable implements PageTable {
-  readonly format: Format;
-  readonly memory: TableMemory;
-  readonly root: number;
-  private effects: Effect[] = [];
-  private takes: number[] = [];
-  private frees: number[] = [];
-  private wouldTake = 0;
-
-  constructor(
-    private readonly options: PageTableOptions,
-    root: number,
-    private readonly fault: CoreFault | undefined,
-  ) {
-    this.format = options.format;
-    this.memory = options.memory;
-    this.root = root;
-  }
-
-  private span(level: Level): number {
-    return 2 ** levelShift(this.format.geometry.granule, level);
-  }
-
-  private get top(): TableAt {
-    const { startLevel, rootEntries } = this.format.geometry;
-    return { pa: this.root, level: startLevel, base: 0, entries: rootEntries };
-  }
-
-  private read(table: TableAt, index: number): At {
-    const word = this.memory.wordOf(table.pa + 8 * index, 8);
-    const lo = this.memory.words[word];
-    const hi = this.memory.words[word + 1];
-    const start = table.base + index * this.span(table.level);
-    const kind = this.format.kind(lo, hi, this.fault === 'kind-of-next-level' && table.level < 3 ? ((table.level + 1) as Level) : table.level);
-    return { table, index, level: table.level, start, end: start + this.span(table.level), lo, hi, kind };
-  }
-
-  private child(at: At): TableAt {
-    const entries = 2 ** this.format.geometry.stride;
-    return { pa: this.format.tableOutput(at.lo, at.hi), level: (at.level + 1) as Level, base: at.start, entries };
-  }
-
-  /** Entries of a table that meet the range. */
-  private *entries(table: TableAt, range: Range): Generator<At> {
-    const span = this.span(table.level);
-    const first = Math.max(0, Math.floor((range.start - table.base) / span));
-    const last = Math.min(table.entries, Math.ceil((range.end - table.base) / span));
-    for (let i = first; i < last; i++) {
-      yield this.read(table, i);
-    }
-  }
-
-  /** Leaves that meet the range, in order. */
-  private *leaves(table: TableAt, range: Range): Generator<At> {
-    for (const at of this.entries(table, range)) {
-      if (at.kind === ENTRY.leaf) {
-        yield at;
-      } else if (at.kind === ENTRY.table) {
-        yield* this.leaves(this.child(at), range);
-      }
-    }
-  }
-
-  private count(pa: number, delta: number): void {
-    this.memory.counts[Math.floor(this.memory.wordOf(pa, 8) / 2 ** (this.memory.pageShift - 2))] += delta;
-  }
-
-  private countOf(pa: number): number {
-    return this.memory.counts[Math.floor(this.memory.wordOf(pa, 8) / 2 ** (this.memory.pageShift - 2))];
-  }
-
-  private emit(effect: Effect): void {
-    this.effects.push(effect);
-  }
-
-  private steps(sequence: readonly TlbiStep[], address: number): void {
-    for (const each of sequence) {
-      if (each.type !== 'tlbi') {
-        this.emit(each);
-      } else if (this.fault !== 'tlbi-missing') {
-        this.emit({ type: 'tlbi', op: each.op, ...(each.takes === 'nothing' ? {} : { address }) });
-      }
-    }
-  }
-
-  private store(at: At, lo: number, hi: number): void {
-    const { words } = this.memory;
-    const word = this.memory.wordOf(at.table.pa + 8 * at.index, 8);
-    const old = words.slice(word, word + 2);
-    words[word] = lo;
-    words[word + 1] = hi;
-    const delta = Number((lo | hi) !== 0) - Number((old[0] | old[1]) !== 0);
-    this.count(at.table.pa + 8 * at.index, this.fault === 'count-not-dropped' && delta < 0 ? 0 : delta);
-    if (this.fault === 'write-not-told' && at.level < 3) {
-      return;
-    }
-    const address = this.fault === 'write-names-the-table' ? at.table.base : at.start;
-    const told = this.fault === 'write-tells-stale-old' ? new Uint32Array([lo, hi]) : old;
-    this.emit({ type: 'write', table: at.table.pa, level: at.level, index: at.index, count: 1, address, old: told, new: words.slice(word, word + 2), release: true });
-  }
-
-  /** Writes an entry, by break-before-make where the format asks for it; a table that goes is freed. */
-  private replace(at: At, lo: number, hi: number): void {
-    const { lo: oldLo, hi: oldHi } = this.read(at.table, at.index);
-    if (oldLo === lo && oldHi === hi) {
-      return;
-    }
-    const invalid = this.format.kind(lo, hi, at.level) < ENTRY.leaf;
-    const breaks = this.format.mustBreak(oldLo, oldHi, lo, hi, at.level) !== undefined;
-    if (at.kind >= ENTRY.leaf && breaks && this.fault !== 'break-missing') {
-      this.store(at, this.format.locked.lo, this.format.locked.hi);
-      this.steps(at.kind === ENTRY.leaf ? this.format.tlbi.leaf : this.format.tlbi.table, at.start);
-    }
-    this.store(at, lo, hi);
-    if (at.kind >= ENTRY.leaf && invalid) {
-      this.steps(at.kind === ENTRY.leaf ? this.format.tlbi.leaf : this.format.tlbi.table, at.start);
-    }
-    if (at.kind === ENTRY.table) {
-      this.release({ ...this.child(at) });
-    }
-  }
-
-  /** Zeroes and frees an unreachable table and all below. */
-  private release(table: TableAt): void {
-    for (let i = 0; i < table.entries; i++) {
-      const at = this.read(table, i);
-      if (at.kind === ENTRY.table) {
-        this.release(this.child(at));
-      }
-    }
-    const word = this.memory.wordOf(table.pa, 8 * table.entries);
-    if (this.fault !== 'freed-page-not-zeroed') {
-      this.memory.words.fill(0, word, word + 2 * table.entries);
-    }
-    this.frees.push(table.pa);
-    this.emit({ type: 'free', table: table.pa, pages: 1, deferred: false });
-  }
-
-  private newTable(): number {
-    const pa = this.memory.take(1);
-    if (pa < 0) {
-      throw new PoolExhausted();
-    }
-    this.takes.push(pa);
-    this.emit({ type: 'take', table: pa, pages: 1 });
-    return pa;
-  }
-
-  private or(...all: readonly Words[]): Words {
-    return all.reduce((a, b) => ({ lo: (a.lo | b.lo) >>> 0, hi: (a.hi | b.hi) >>> 0 }), { lo: 0, hi: 0 });
-  }
-
-  private value<T>(outcome: Outcome<T>): T {
-    if (outcome.kind !== 'done') {
-      throw new Error(`the format answers ${outcome.kind}`);
-    }
-    return outcome.value;
-  }
-
-  private output(oa: number): Words {
-    return this.value(this.format.encodeOutput(oa, this.format.geometry.pageShift));
-  }
-
-  private link(at: At, pa: number): TableAt {
-    const word = this.or(this.value(this.format.encodeTable()), this.output(pa));
-    this.replace(at, word.lo, word.hi);
-    return this.child(this.read(at.table, at.index));
-  }
-
-  /** A table of the same leaves one level down, in place of a block. */
-  private splitBlock(at: At): TableAt {
-    const pa = this.newTable();
-    const level = (at.level + 1) as Level;
-    const table = { pa, level, base: at.start, entries: 2 ** this.format.geometry.stride };
-    const attributes = this.format.decodeLeaf(at.lo, at.hi, at.level);
-    const bits = this.value(this.format.encodeLeaf(this.fault === 'split-loses-af' ? { ...attributes, af: false } : attributes, level));
-    const oa = this.format.leafOutput(at.lo, at.hi, at.level);
-    for (let i = 0; i < table.entries; i++) {
-      const word = this.or(bits, this.output(this.fault === 'split-repeats-output' ? oa : oa + i * this.span(level)));
-      this.store(this.read(table, i), word.lo, word.hi);
-    }
-    return this.link(at, pa);
-  }
-
-  /** Runs an operation; what it did is undone where the pool runs out. */
-  private attempt<T>(body: () => Outcome<T>, dry = false): Outcome<T> {
-    const words = this.memory.words.slice();
-    const counts = this.memory.counts.slice();
-    const undo = (): void => {
-      this.memory.words.set(words);
-      this.finish(this.takes);
-      this.memory.counts.set(counts);
-    };
-    try {
-      const outcome = body();
-      if (dry) {
-        this.wouldTake = this.takes.length;
-        undo();
-        return outcome;
-      }
-      this.finish(this.frees);
-      this.effects.forEach((each) => this.options.sink?.effect(each));
-      return outcome;
-    } catch (error) {
-      if (!(error instanceof PoolExhausted)) {
-        throw error;
-      }
-      if (this.fault === 'refused-half-done') {
-        this.finish(this.frees);
-        this.effects.forEach((each) => this.options.sink?.effect(each));
-      } else {
-        undo();
-      }
-      return refused('pool.exhausted', 'The pool has no table page left.', SOURCE);
-    } finally {
-      this.effects = [];
-      this.takes = [];
-      this.frees = [];
-    }
-  }
-
-  private finish(pages: readonly number[]): void {
-    pages.forEach((pa) => this.memory.give(pa, 1));
-  }
-
+class ReferenceTable extends ReferenceEntries implements PageTable {
   private range(ia: number, size: number): Range | Refused {
     const page = this.span(3);
     if (!Number.isInteger(ia) || !Number.isInteger(size) || ia < 0 || size < 0) {
@@ -299,7 +59,14 @@ class ReferenceTable implements PageTable {
     });
   }
 
-  private mapOrTry(ia: number, size: number, output: number, attributes: AttributeRequest, options: MapOptions, dry: boolean): Outcome<undefined> {
+  private mapOrTry(
+    ia: number,
+    size: number,
+    output: number,
+    attributes: AttributeRequest,
+    options: MapOptions,
+    dry: boolean,
+  ): Outcome<undefined> {
     const range = this.range(ia, size);
     if ('kind' in range) {
       return range;
@@ -319,21 +86,27 @@ class ReferenceTable implements PageTable {
         }
       }
     }
-    const minLevel = options.pages === true ? 3 : (options.minBlockLevel ?? -1);
+    const minLevel = options.pages === true ? 3 : options.minBlockLevel ?? -1;
+    const patterns = ([-1, 0, 1, 2, 3] as const)
+      .map((level) => this.format.encodeLeaf(attributes, level))
+      .map((each) => (each.kind === 'done' ? each.value : undefined));
     return this.attempt(() => {
-      this.mapIn(this.top, range, offset, attributes, minLevel);
+      this.mapIn(this.top, range, offset, patterns, minLevel);
       return DONE;
     }, dry);
   }
 
-  private mapIn(table: TableAt, range: Range, offset: number, attributes: AttributeRequest, minLevel: number): void {
+  private mapIn(table: TableAt, range: Range, offset: number, patterns: readonly (Words | undefined)[], minLevel: number): void {
     for (const at of this.entries(table, range)) {
       const { level } = at;
-      const hasLeaves = this.format.numbers.leafType[levelIndex(level)] !== -1;
+      const bits = patterns[levelIndex(level)];
       const covered = at.start >= range.start && at.end <= range.end;
       const oa = at.start + offset;
       const aligned = oa % (this.fault === 'block-alignment' ? this.span(3) : this.span(level)) === 0;
-      const wanted = hasLeaves && oa >= 0 ? this.or(this.value(this.format.encodeLeaf(attributes, level)), this.output(this.fault === 'block-alignment' ? oa - (oa % this.span(3)) : oa)) : undefined;
+      const wanted =
+        bits !== undefined && oa >= 0
+          ? this.or(bits, this.output(this.fault === 'block-alignment' ? oa - (oa % this.span(3)) : oa))
+          : undefined;
       if (covered && wanted !== undefined && level >= minLevel && aligned) {
         if (this.fault !== 'annotation-stays' || at.kind !== ENTRY.annotated) {
           this.replace(at, wanted.lo, wanted.hi);
@@ -343,7 +116,7 @@ class ReferenceTable implements PageTable {
       if (at.kind === ENTRY.leaf && at.lo === wanted?.lo && at.hi === wanted.hi) {
         continue;
       }
-      this.mapIn(this.tableFor(at, covered && this.format.leafOutput(at.lo, at.hi, level) !== oa), range, offset, attributes, minLevel);
+      this.mapIn(this.tableFor(at, covered && this.format.leafOutput(at.lo, at.hi, level) !== oa), range, offset, patterns, minLevel);
     }
   }
 
@@ -495,7 +268,10 @@ class ReferenceTable implements PageTable {
     const span = this.span(table.level);
     const first = this.read(table, 0);
     const oa = this.format.leafOutput(first.lo, first.hi, table.level);
-    if (this.format.numbers.leafType[levelIndex(level)] === -1 || (oa % this.span(level) !== 0 && this.fault !== 'merge-ignores-alignment')) {
+    if (
+      this.format.numbers.leafType[levelIndex(level)] === -1 ||
+      (oa % this.span(level) !== 0 && this.fault !== 'merge-ignores-alignment')
+    ) {
       return undefined;
     }
     const attributes = this.format.decodeLeaf(first.lo, first.hi, table.level);
@@ -503,7 +279,10 @@ class ReferenceTable implements PageTable {
     for (let i = 0; i < table.entries; i++) {
       const at = this.read(table, i);
       const word = this.or(bits, this.output(oa + i * span));
-      const equal = this.fault === 'merge-ignores-attributes' ? this.format.leafOutput(at.lo, at.hi, at.level) === oa + i * span : at.lo === word.lo && at.hi === word.hi;
+      const equal =
+        this.fault === 'merge-ignores-attributes'
+          ? this.format.leafOutput(at.lo, at.hi, at.level) === oa + i * span
+          : at.lo === word.lo && at.hi === word.hi;
       if (at.kind !== ENTRY.leaf || !equal) {
         return undefined;
       }
@@ -524,7 +303,14 @@ class ReferenceTable implements PageTable {
       }
       const inside = this.fault === 'lookup-forgets-the-offset' ? 0 : ia - at.start;
       const output = at.kind === ENTRY.leaf ? this.format.leafOutput(at.lo, at.hi, at.level) + inside : 0;
-      Object.assign(out, { kind: at.kind, level: at.level, lo: at.lo, hi: at.hi, word: this.memory.wordOf(table.pa + 8 * at.index, 8), output });
+      Object.assign(out, {
+        kind: at.kind,
+        level: at.level,
+        lo: at.lo,
+        hi: at.hi,
+        word: this.memory.wordOf(table.pa + 8 * at.index, 8),
+        output,
+      });
       return true;
     }
   }
@@ -534,10 +320,17 @@ class ReferenceTable implements PageTable {
     if ('kind' in range) {
       return [];
     }
-    const found = [...this.leaves(this.top, range)].filter((at) => this.fault !== 'query-wants-whole-leaves' || (at.start >= range.start && at.end <= range.end));
-    return found
-      .slice(0, this.fault === 'query-limit-off-by-one' ? limit + 1 : limit)
-      .map((at) => ({ start: at.start, end: at.end, level: at.level, output: this.format.leafOutput(at.lo, at.hi, at.level), lo: at.lo, hi: at.hi }));
+    const found = [...this.leaves(this.top, range)].filter(
+      (at) => this.fault !== 'query-wants-whole-leaves' || (at.start >= range.start && at.end <= range.end),
+    );
+    return found.slice(0, this.fault === 'query-limit-off-by-one' ? limit + 1 : limit).map((at) => ({
+      start: at.start,
+      end: at.end,
+      level: at.level,
+      output: this.format.leafOutput(at.lo, at.hi, at.level),
+      lo: at.lo,
+      hi: at.hi,
+    }));
   }
 
   flush(ia: number, size: number): Outcome<undefined> {

@@ -1,5 +1,5 @@
 import type { PhysicalReader, TableMemory } from '@granule/contract';
-import { alignDown, pow2, type OutputAddress } from '@granule/geometry/bits';
+import { hex, pow2, shiftDown, type OutputAddress } from '@granule/geometry/bits';
 import { wordsFromBytes } from './bytes.js';
 import { countEntries } from './check.js';
 
@@ -29,9 +29,10 @@ export class ImageTables implements TableMemory {
   counts: Int32Array;
   readonly #reader: PhysicalReader;
   readonly #pageBytes: number;
-  readonly #slots = new Map<OutputAddress, number>();
-  /** Address of the page in each slot. */
-  readonly #pages: OutputAddress[] = [];
+  /** Slot of each page that is loaded, by page number. */
+  readonly #slots = new Map<number, number>();
+  /** Page number of each slot. */
+  readonly #pages: number[] = [];
   /** Slots whose page the image holds in part only. */
   readonly #partial = new Set<number>();
   #latest = -1;
@@ -54,7 +55,7 @@ export class ImageTables implements TableMemory {
   }
 
   wordOf(pa: OutputAddress, bytes: number): number {
-    const page = alignDown(pa, this.pageShift);
+    const page = shiftDown(pa, this.pageShift);
     const slot = page === this.#latest ? this.#latestSlot : this.#slots.get(page);
     if (slot === undefined) {
       return this.#load(page, pa, bytes);
@@ -64,11 +65,11 @@ export class ImageTables implements TableMemory {
     }
     this.#latest = page;
     this.#latestSlot = slot;
-    return (slot * this.#pageBytes + (pa - page)) / 4;
+    return (slot * this.#pageBytes + (pa - page * this.#pageBytes)) / 4;
   }
 
   addressOf(word: number): OutputAddress {
-    return this.#pages[Math.floor((word * 4) / this.#pageBytes)];
+    return this.#pages[Math.floor((word * 4) / this.#pageBytes)] * this.#pageBytes;
   }
 
   take(): OutputAddress {
@@ -76,10 +77,10 @@ export class ImageTables implements TableMemory {
   }
 
   give(pa: OutputAddress): void {
-    throw new Error(`an image takes no page back (0x${pa.toString(16)}): copy its tables into an arena first`);
+    throw new Error(`an image takes no page back (${hex(pa)}): copy its tables into an arena first`);
   }
 
-  #load(page: OutputAddress, pa: OutputAddress, bytes: number): number {
+  #load(page: number, pa: OutputAddress, bytes: number): number {
     if (!this.#present(pa, bytes)) {
       return -1;
     }
@@ -88,7 +89,7 @@ export class ImageTables implements TableMemory {
       return -2;
     }
     const content = new Uint8Array(this.#pageBytes);
-    const whole = this.#readParts(page, content);
+    const whole = this.#readParts(page * this.#pageBytes, content);
     this.#makeRoom(slot);
     const word = (slot * this.#pageBytes) / 4;
     wordsFromBytes(content, this.words, word);
@@ -98,7 +99,7 @@ export class ImageTables implements TableMemory {
     if (!whole) {
       this.#partial.add(slot);
     }
-    return word + (pa - page) / 4;
+    return word + (pa - page * this.#pageBytes) / 4;
   }
 
   #present(pa: OutputAddress, bytes: number): boolean {

@@ -4,7 +4,7 @@ import type { InputAddress } from '@granule/geometry/bits';
 import type { Level } from '@granule/geometry';
 import { levelIndex } from '@granule/contract';
 import type { Table } from './table.js';
-import { emitSteps, mapMaintenance, unmapMaintenance, writeEntry } from './table.js';
+import { emitSteps, mapMaintenance, writeEntry } from './table.js';
 import { tableWord } from './walk.js';
 
 /** Duties that a caller may skip by name; each flag skips exactly what it names. */
@@ -17,8 +17,8 @@ const NOTHING: Skip = {};
 
 /**
  * Replaces one entry by another, breaking the old one first where it is valid: the `locked` marker is written, the old translation invalidated (a leaf by
- * its level, a table without level hint), an unmapped cacheable leaf cleaned, then the new entry is cleaned for and stored with release. An invalid
- * entry needs no break. A replaced table's subtree is zeroed and given back.
+ * its level, a table by the range that it spans, because every leaf below it may be cached), then the new entry is cleaned for and stored with release. An
+ * invalid entry needs no break. A replaced table's subtree is zeroed and given back after that.
  *
  * Source: DDI 0487 D8.17.1 (break-before-make); Linux stage2_try_break_pte, stage2_make_pte (arch/arm64/kvm/hyp/pgtable.c).
  */
@@ -30,28 +30,30 @@ export function replaceEntry(t: Table, word: number, level: Level, address: Inpu
   if (oldKind === ENTRY.leaf || oldKind === ENTRY.table) {
     breakEntry(t, word, level, address, oldKind, skip);
   }
+  makeEntry(t, word, level, address, lo, hi, skip);
   if (oldKind === ENTRY.table) {
     freeSubtree(t, tableWord(t.memory, t.plan, oldLo, oldHi), (level + 1) as Level, true);
   }
-  makeEntry(t, word, level, address, lo, hi, skip);
 }
 
 function breakEntry(t: Table, word: number, level: Level, address: InputAddress, kind: EntryKind, skip: Skip): void {
-  const { memory, format, plan, sink } = t;
+  const { format, plan, sink } = t;
   if (sink === undefined) {
     return;
   }
-  const span = plan.span[levelIndex(level)];
-  const oldLo = memory.words[word];
-  const oldHi = memory.words[word + 1];
   writeEntry(t, word, format.locked.lo, format.locked.hi, level, address, false);
-  if (skip.tlbi !== true) {
-    emitSteps(t, kind === ENTRY.leaf ? format.tlbi.leaf : format.tlbi.table, address, kind === ENTRY.leaf ? level : undefined, span);
+  if (skip.tlbi === true) {
+    return;
   }
-  if (kind === ENTRY.leaf && skip.cmo !== true) {
-    for (const effect of unmapMaintenance(t, oldLo, oldHi, level, span)) {
-      sink.effect(effect);
-    }
+  const span = plan.span[levelIndex(level)];
+  if (kind === ENTRY.leaf) {
+    emitSteps(t, format.tlbi.leaf, address, level, span);
+    return;
+  }
+  emitSteps(t, format.tlbi.range, address, undefined, span);
+  if (format.stage === 1) {
+    // The range operation of stage 1 is for last-level entries alone.
+    emitSteps(t, format.tlbi.table, address, undefined, span);
   }
 }
 

@@ -26,6 +26,19 @@ function asDouble(lo: number, hi: number): number {
   return scratch[0];
 }
 
+let placedHigh = 0;
+let place = asDouble(1, 0);
+
+/** What a double with this high half gains when its bits, as an integer, gain one. The last answer is kept. */
+function lastPlace(hi: number): number {
+  const high = hi & 0xfff0_0000;
+  if (high !== placedHigh) {
+    placedHigh = high;
+    place = asDouble(1, high) - asDouble(0, high);
+  }
+  return place;
+}
+
 /**
  * Writes `count` leaves from word `at`: the first is (lo, hi), each next one's output address is `span` bytes larger.
  *
@@ -41,7 +54,7 @@ export function fillLeaves(words: Uint32Array, at: number, count: number, lo: nu
     fillLeavesPlain(words, at, count, lo, hi, span);
     return;
   }
-  const step = (asDouble(1, exponent << 20) - asDouble(0, exponent << 20)) * span * (hi >>> 31 === 0 ? 1 : -1);
+  const step = lastPlace(hi) * span;
   const view = doublesOf(words);
   const end = ((at >>> 1) + count) | 0;
   const eights = (end - 7) | 0;

@@ -2,7 +2,7 @@ import type { Failure, MapOptions, Outcome } from '@granule/contract';
 import { DONE, levelIndex, retry } from '@granule/contract';
 import { ENTRY } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
-import { hex } from '@granule/geometry/bits';
+import { alignDown, hex } from '@granule/geometry/bits';
 import type { Level } from '@granule/geometry';
 import type { Skip } from './break-before-make.js';
 import { installTable, replaceEntry } from './break-before-make.js';
@@ -13,18 +13,21 @@ import { writeEntry } from './table.js';
 import type { Run } from './walk.js';
 import { STOP, walk } from './walk.js';
 
-/** What Linux does with each entry: no check beforehand, so it may stop half-way. */
-class LinuxMap extends MapCommit {
+/** Answers to {@link LinuxWalk.tryLeaf}. */
+export const TAKEN = 0;
+export const DESCEND = 1;
+export const REFUSED = 2;
+export type Tried = typeof TAKEN | typeof DESCEND | typeof REFUSED;
+
+/** What Linux's map walkers have in common: nothing is checked beforehand, so they may stop half-way. */
+export abstract class LinuxWalk extends MapCommit {
   failure: Failure | undefined;
 
-  constructor(
-    t: Table,
-    m: MapPlan,
-    skip: Skip,
-    private readonly shared: boolean,
-  ) {
-    super(t, m, skip);
-  }
+  /** A valid leaf that the request could be a leaf in place of. REFUSED: `failure` says why. */
+  protected abstract tryLeaf(level: Level, word: number, address: number): Tried;
+
+  /** An empty table in place of a valid block. */
+  protected abstract tableOver(word: number, level: Level, address: number): void;
 
   override visit(run: Run): number {
     if (run.kind !== ENTRY.leaf && !canBeLeaf(this.t, this.m, run.level, run.address) && !this.mayTakePage(run.from)) {
@@ -38,38 +41,16 @@ class LinuxMap extends MapCommit {
     const span = this.t.plan.span[levelIndex(level)];
     for (let i = 0; i < count; i++) {
       const at = address + i * span;
-      if (canBeLeaf(this.t, this.m, level, at)) {
-        if (!this.tryLeaf(level, word + 2 * i, at)) {
-          return STOP;
-        }
-      } else if (this.mayTakePage(Math.max(at, this.m.start))) {
-        installTable(this.t, word + 2 * i, level, at, this.skip);
-        return i;
-      } else {
+      const tried = canBeLeaf(this.t, this.m, level, at) ? this.tryLeaf(level, word + 2 * i, at) : DESCEND;
+      if (tried === REFUSED || (tried === DESCEND && !this.mayTakePage(Math.max(at, this.m.start)))) {
         return STOP;
+      }
+      if (tried === DESCEND) {
+        this.tableOver(word + 2 * i, level, at);
+        return i;
       }
     }
     return count;
-  }
-
-  /** stage2_map_walker_try_leaf on a valid leaf. False: -EAGAIN. */
-  private tryLeaf(level: Level, word: number, address: number): boolean {
-    const { t, m } = this;
-    const n = t.plan;
-    const lo = t.memory.words[word];
-    const hi = t.memory.words[word + 1];
-    const want = this.wanted(level, address);
-    const differs = (permLo: number, permHi: number): boolean => ((lo ^ want.lo) & ~permLo) !== 0 || ((hi ^ want.hi) & ~permHi) !== 0;
-    if (!differs(n.permissionLo, n.permissionHi)) {
-      this.failure = { ...alreadyMapped(Math.max(address, m.start)), progress: address - m.start };
-      return false;
-    }
-    if (!this.shared && !differs(n.softwareLo, n.softwareHi)) {
-      writeEntry(t, word, want.lo, want.hi, level, address, false);
-    } else {
-      replaceEntry(t, word, level, address, want.lo, want.hi, this.skip);
-    }
-    return true;
   }
 
   private mayTakePage(address: number): boolean {
@@ -79,6 +60,44 @@ class LinuxMap extends MapCommit {
     }
     return none === undefined;
   }
+}
+
+class LinuxMap extends LinuxWalk {
+  constructor(
+    t: Table,
+    m: MapPlan,
+    skip: Skip,
+    private readonly shared: boolean,
+  ) {
+    super(t, m, skip);
+  }
+
+  /** stage2_map_walker_try_leaf on a valid leaf. */
+  protected override tryLeaf(level: Level, word: number, address: number): Tried {
+    const { t, m } = this;
+    const n = t.plan;
+    const want = this.wanted(level, address);
+    if (!differs(t, word, want, n.permissionLo, n.permissionHi)) {
+      this.failure = { ...alreadyMapped(Math.max(address, m.start)), progress: address - m.start };
+      return REFUSED;
+    }
+    if (!this.shared && !differs(t, word, want, n.softwareLo, n.softwareHi)) {
+      writeEntry(t, word, want.lo, want.hi, level, address, false);
+    } else {
+      replaceEntry(t, word, level, address, want.lo, want.hi, this.skip);
+    }
+    return TAKEN;
+  }
+
+  protected override tableOver(word: number, level: Level, address: number): void {
+    installTable(this.t, word, level, address, this.skip);
+  }
+}
+
+/** Whether the entry at `word` and (lo, hi) differ in more than these bits. */
+export function differs(t: Table, word: number, want: { readonly lo: number; readonly hi: number }, exceptLo: number, exceptHi: number): boolean {
+  const { words } = t.memory;
+  return ((words[word] ^ want.lo) & ~exceptLo) !== 0 || ((words[word + 1] ^ want.hi) & ~exceptHi) !== 0;
 }
 
 function withProgress(failure: Failure, progress: number): Failure {
@@ -92,11 +111,12 @@ function alreadyMapped(address: number) {
 /**
  * kvm_pgtable_stage2_map: blocks from `linuxMinBlockLevel` on; an entry that already says the same, permissions aside, is left and the walk ends with
  * `retry` (-EAGAIN); a block under a smaller mapping is broken and its rest is no longer mapped; a table under a larger mapping is replaced. Stops half-way
- * where no page is left (`pool.exhausted`, -ENOMEM), keeping what was done; the outcome's `progress` says how many bytes that was.
+ * where no page is left (`pool.exhausted`, -ENOMEM), keeping what was done; the outcome's `progress` says how many bytes that was. The page offset of `output`
+ * is dropped.
  */
 export function mapLinux(t: Table, ia: InputAddress, size: number, output: OutputAddress, patterns: LeafPatterns, options: MapOptions): Outcome<undefined> {
   const minLevel = options.pages === true ? 3 : (options.minBlockLevel ?? t.format.linuxMinBlockLevel);
-  const m = planMap(t, ia, size, output, patterns, minLevel);
+  const m = planMap(t, ia, size, alignDown(output, t.plan.pageShift), patterns, minLevel);
   if ('kind' in m) {
     return m;
   }

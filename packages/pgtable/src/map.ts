@@ -57,11 +57,11 @@ export function planMap(t: Table, ia: InputAddress, size: number, output: Output
   const { start, end } = range;
   const first = t.format.encodeOutput(output, t.plan.pageShift);
   if (first.kind !== 'done') {
-    return first as Failure;
+    return first;
   }
   const last = t.format.encodeOutput(output + (end - start) - t.plan.pageBytes, t.plan.pageShift);
   if (last.kind !== 'done') {
-    return last as Failure;
+    return last;
   }
   return { start, end, offset: output - start, leafAt: usableLevels(t.plan, start, output, minLevel), lo: patterns.lo, hi: patterns.hi };
 }

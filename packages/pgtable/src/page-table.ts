@@ -28,6 +28,8 @@ import { Table, rangeOf } from './table.js';
 import type { Unlinked } from './unlinked.js';
 import { createUnlinked, freeUnlinked } from './unlinked.js';
 import { unmap } from './unmap.js';
+import type { Plan } from './plan.js';
+import type { WalkCache } from './walk-cache.js';
 import { tableWord } from './walk.js';
 
 const NO_OPTIONS = {};
@@ -71,16 +73,24 @@ export class GranulePageTable implements PageTable {
   /** The leaf bits of the last attributes object; it must not be changed after it was passed. */
   private last: AttributeRequest | undefined;
   private patterns: LeafPatterns = { lo: [], hi: [] };
+  private readonly plan: Plan;
+  private readonly cache: WalkCache;
+  private readonly outputLimit: number;
+  private pageLo = 0;
+  private pageHi = 0;
 
   constructor(readonly table: Table) {
     this.format = table.format;
     this.memory = table.memory;
     this.root = table.root;
+    this.plan = table.plan;
+    this.cache = table.cache;
+    this.outputLimit = table.plan.outputLimit;
   }
 
   /** See mapExact, mapLinux. `attributes` must not be changed after the call: its leaf bits are kept. */
   map(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options?: MapOptions): Outcome<undefined> {
-    if (options === undefined && attributes === this.last && size === this.table.plan.pageBytes && this.mapPage(ia, output)) {
+    if (options === undefined && attributes === this.last && size === this.plan.pageBytes && this.mapPage(ia, output)) {
       return DONE;
     }
     return this.mapRange(ia, size, output, attributes, options);
@@ -91,12 +101,11 @@ export class GranulePageTable implements PageTable {
    * case, nothing done. Small enough to be inlined, so that no address is boxed.
    */
   private mapPage(ia: number, output: number): boolean {
-    const { table, patterns } = this;
-    const { plan, cache, memory } = table;
-    const page = (ia - cache.leafStart) * plan.inverse[4];
-    const frame = output * plan.inverse[4];
+    const { plan, cache, memory } = this;
+    const page = (ia - cache.leafStart) * plan.inversePage;
+    const frame = output * plan.inversePage;
     const index = page | 0;
-    if (index !== page || index < 0 || index >= plan.tableEntries || Math.floor(frame) !== frame || !(output >= 0 && output < plan.outputLimit) || table.sink !== undefined) {
+    if (index !== page || index >>> 0 >= plan.tableEntries || Math.floor(frame) !== frame || !(output >= 0 && output < this.outputLimit)) {
       return false;
     }
     const { words } = memory;
@@ -104,8 +113,8 @@ export class GranulePageTable implements PageTable {
     if ((words[word] | words[(word + 1) | 0]) !== 0) {
       return false;
     }
-    words[word] = patterns.lo[4] | low32(output);
-    words[(word + 1) | 0] = patterns.hi[4] | high32(output);
+    words[word] = this.pageLo | low32(output);
+    words[(word + 1) | 0] = this.pageHi | high32(output);
     memory.counts[word >>> plan.wordShift]++;
     return true;
   }
@@ -118,13 +127,23 @@ export class GranulePageTable implements PageTable {
         return patterns;
       }
       this.patterns = patterns;
+      this.pageLo = patterns.lo[4] | 0;
+      this.pageHi = patterns.hi[4] | 0;
       this.last = attributes;
     }
     if (options === undefined) {
-      const onePage = size === table.plan.pageBytes && ia >= 0 && ia < table.plan.limit && table.findLeafTable(ia);
-      return onePage && this.mapPage(ia, output) ? DONE : mapExact(table, ia, size, output, this.patterns, NO_OPTIONS);
+      return this.mapOnePage(ia, size, output) ? DONE : mapExact(table, ia, size, output, this.patterns, NO_OPTIONS);
     }
     return (options.mode === 'linux' ? mapLinux : mapExact)(table, ia, size, output, this.patterns, options);
+  }
+
+  /** {@link mapPage} with the tables that it needs. A block would be larger than a page, so the level-3 entry is the only one that a page can take. */
+  private mapOnePage(ia: number, size: number, output: number): boolean {
+    const { table } = this;
+    const { plan } = table;
+    const whole = size === plan.pageBytes && ia >= 0 && ia < plan.limit && output >= 0 && output < plan.outputLimit;
+    const aligned = whole && Number.isInteger(ia * plan.inversePage) && Number.isInteger(output * plan.inversePage);
+    return aligned && table.sink === undefined && table.findLeafTable(ia, true) && this.mapPage(ia, output);
   }
 
   prepareMap(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options: MapOptions = NO_OPTIONS): Outcome<Prepared> {
@@ -163,22 +182,22 @@ export class GranulePageTable implements PageTable {
 
   /** {@link lookup} of a page entry below the level-2 table in the cache; false: not that case. */
   private lookupPage(ia: number, out: LookupResult): boolean {
-    const { plan, memory, cache } = this.table;
-    const offset = ia - cache.parentStart;
-    const page = (offset * plan.inverse[4]) | 0;
-    if (!(offset >= 0 && offset < plan.span[2])) {
+    const { plan, memory, cache } = this;
+    const pages = (ia - cache.parentStart) * plan.inversePage;
+    if (!(pages >= 0 && pages < plan.parentPages)) {
       return false;
     }
+    const page = pages | 0;
     const { words } = memory;
     const entry = (cache.parentTable + 2 * (page >>> plan.stride)) | 0;
     const tableLo = words[entry];
-    if ((tableLo & plan.typeMask[3]) !== plan.tableType[3]) {
+    if ((tableLo & plan.typeMask2) !== plan.tableType2) {
       return false;
     }
     const word = (tableWord(memory, plan, tableLo, words[(entry + 1) | 0]) + 2 * (page & (plan.tableEntries - 1))) | 0;
     const lo = words[word];
     const hi = words[(word + 1) | 0];
-    if ((lo & plan.typeMask[4]) !== plan.leafType[4]) {
+    if ((lo & plan.typeMask3) !== plan.leafType3) {
       return false;
     }
     out.kind = ENTRY.leaf;
@@ -186,7 +205,7 @@ export class GranulePageTable implements PageTable {
     out.lo = lo;
     out.hi = hi;
     out.word = word;
-    out.output = plan.leafOutput(lo, hi, 4) + (offset - page * plan.pageBytes);
+    out.output = plan.output(lo, hi, plan.leafOaLo3, plan.leafOaHi3) + (low32(ia) & (plan.pageBytes - 1));
     return true;
   }
 
@@ -194,7 +213,7 @@ export class GranulePageTable implements PageTable {
     const { plan, memory, rootWord, cache } = this.table;
     const found = descend(plan, memory, plan.startLevel, rootWord, plan.rootEntries - 1, ia, out);
     if (found && out.level === 3 && !cache.holdsParent(plan, ia)) {
-      this.table.findLeafTable(ia);
+      this.table.findLeafTable(ia, false);
     }
     return found;
   }

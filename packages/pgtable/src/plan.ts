@@ -48,6 +48,16 @@ export class Plan {
   readonly permissionLo: number;
   readonly permissionHi: number;
   readonly writeProtect: Change;
+  /** What the one-page paths read, as scalars (a typed-array access costs five instructions): levels 2 and 3, and 1 / pageBytes. */
+  readonly inversePage: number;
+  /** Pages below a level-2 table. */
+  readonly parentPages: number;
+  readonly typeMask2: number;
+  readonly tableType2: number;
+  readonly typeMask3: number;
+  readonly leafType3: number;
+  readonly leafOaLo3: number;
+  readonly leafOaHi3: number;
   private readonly bounds: Float64Array;
 
   constructor(format: Format) {
@@ -86,6 +96,14 @@ export class Plan {
     this.permissionLo = n.permissionLo | 0;
     this.permissionHi = n.permissionHi | 0;
     this.writeProtect = n.writeProtect;
+    this.inversePage = 2 ** -pageShift;
+    this.parentPages = 2 ** (2 * stride);
+    this.typeMask2 = this.typeMask[3];
+    this.tableType2 = this.tableType[3];
+    this.typeMask3 = this.typeMask[4];
+    this.leafType3 = this.leafType[4];
+    this.leafOaLo3 = this.leafOaLo[4];
+    this.leafOaHi3 = this.leafOaHi[4];
     this.bounds = Float64Array.of(2 ** iaBits, 2 ** Math.min(oaBits, n.oaPlainBits), 2 ** n.oaPlainBits);
   }
 
@@ -119,7 +137,7 @@ export class Plan {
     return this.output(lo, hi, this.tableOaLo, this.tableOaHi);
   }
 
-  private output(lo: number, hi: number, maskLo: number, maskHi: number): number {
+  output(lo: number, hi: number, maskLo: number, maskHi: number): number {
     const plain = (hi & maskHi) * 0x1_0000_0000 + ((lo & maskLo) >>> 0);
     return this.oaTopMask === 0 ? plain : plain + ((lo & this.oaTopMask) >>> this.oaTopLsb) * this.plainLimit;
   }

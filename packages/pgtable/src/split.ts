@@ -4,7 +4,7 @@ import type { InputAddress } from '@granule/geometry/bits';
 import type { Level } from '@granule/geometry';
 import type { Skip } from './break-before-make.js';
 import { replaceEntry } from './break-before-make.js';
-import { attributeBits, fillLeaves, placeOutput, plainRun } from './leaf-runs.js';
+import { type LeafAt, attributeBits, fillLeaves, placeOutput, plainRun } from './leaf-runs.js';
 import type { Table } from './table.js';
 import { emitWrite, rangeOf } from './table.js';
 import type { Run, Visitor } from './walk.js';
@@ -12,16 +12,16 @@ import { STOP, walk } from './walk.js';
 
 /**
  * Puts a full table in place of one block: leaves of `toLevel`, same output, same attributes. The new subtree is complete before the block is broken, so
- * nothing that was mapped is missing afterwards, and one break is enough.
+ * nothing that was mapped is missing afterwards, and one break is enough. `attributes`: other attribute bits than the block's.
  *
  * Source: Linux stage2_split_walker.
  */
-export function splitEntry(t: Table, word: number, level: Level, address: InputAddress, toLevel: Level, skip?: Skip): void {
+export function splitEntry(t: Table, word: number, level: Level, address: InputAddress, toLevel: Level, skip?: Skip, attributes?: LeafAt): void {
   const { plan, memory } = t;
   const lo = memory.words[word];
   const hi = memory.words[word + 1];
   const oa = plan.leafOutput(lo, hi, levelIndex(level));
-  const child = buildSubtree(t, attributeBits(plan, lo, hi, level), oa, (level + 1) as Level, address, toLevel);
+  const child = buildSubtree(t, attributes ?? attributeBits(plan, lo, hi, level), oa, (level + 1) as Level, address, toLevel);
   const entry = t.descriptorFor(child, t.tableBits);
   replaceEntry(t, word, level, address, entry.lo, entry.hi, { ...skip, cmo: true });
 }
@@ -142,12 +142,22 @@ class LinuxSplit implements Visitor {
       return STOP;
     }
     this.cache -= pages;
-    splitEntry(this.t, run.word, run.level, run.address, toLevel, { tlbi: false });
+    splitEntry(this.t, run.word, run.level, run.address, toLevel, undefined, protectionOf(this.t, run));
     return 0;
   }
 }
 
-/** kvm_pgtable_stage2_split with `cache` pages; keeps what was split when they run out (`split.no-pages`, -ENOMEM). */
+/** Attribute bits from permissions and software bits alone, as kvm_pgtable_stage2_pte_prot reads them; everything else is a new mapping's. */
+function protectionOf(t: Table, run: Run): LeafAt | undefined {
+  const { read, write, px, ux, software } = t.format.decodeLeaf(run.lo, run.hi, run.level);
+  const bits = t.format.encodeLeaf({ read, write, px, ux, software }, 3);
+  return bits.kind === 'done' ? attributeBits(t.plan, bits.value.lo, bits.value.hi, 3) : undefined;
+}
+
+/**
+ * kvm_pgtable_stage2_split with `cache` pages; keeps what was split when they run out (`split.no-pages`, -ENOMEM). The new leaves have the block's permissions
+ * and software bits, and otherwise what a new mapping has: a device block comes back Normal, an old one accessed (stage2_split_walker carries `prot` only).
+ */
 export function splitLinux(t: Table, ia: InputAddress, size: number, cache: number): Outcome<undefined> {
   const range = rangeOf(t.plan, ia, size);
   if ('kind' in range) {

@@ -53,30 +53,43 @@ export class Table implements Tables {
     return this.memory.counts[word >>> this.pageOfWord];
   }
 
-  /** Walks to the level-3 table for `ia` (within the input size) and keeps it in the cache, with its parent. False: the walk ends above level 3. */
-  findLeafTable(ia: InputAddress): boolean {
+  /**
+   * Walks to the level-3 table for `ia` (within the input size) and keeps it in the cache, with its parent. `grow`: missing tables are installed, as long as
+   * the pool has all of them. False: the walk ends above level 3 all the same, nothing changed.
+   */
+  findLeafTable(ia: InputAddress, grow: boolean): boolean {
     const { plan, memory, cache } = this;
     let table = this.rootWord;
     let start = 0;
     for (let li = (plan.startLevel + 1) | 0; li < 4; li++) {
       const index = ((ia - start) * plan.inverse[li]) | 0;
-      const word = table + 2 * index;
-      if ((memory.words[word] & plan.typeMask[li]) !== plan.tableType[li]) {
+      const word = (table + 2 * index) | 0;
+      start += index * plan.span[li];
+      if ((memory.words[word] & plan.typeMask[li]) === plan.tableType[li]) {
+        table = tableWord(memory, plan, memory.words[word], memory.words[word + 1]);
+      } else if (grow && (memory.words[word] | memory.words[word + 1]) === 0 && this.needPages(4 - li) === undefined) {
+        table = this.linkTable(word, (li - 1) as Level, start);
+      } else {
         return false;
       }
-      if (li === 3 && plan.startLevel < 2) {
+      if (li === 2) {
         cache.parentStart = start;
         cache.parentTable = table;
       }
-      start += index * plan.span[li];
-      table = tableWord(memory, plan, memory.words[word], memory.words[word + 1]);
     }
-    if (plan.startLevel === 3) {
-      return false;
+    if (this.sink === undefined && plan.startLevel < 3) {
+      cache.leafStart = start;
+      cache.leafTable = table;
     }
-    cache.leafStart = start;
-    cache.leafTable = table;
-    return true;
+    return plan.startLevel < 3;
+  }
+
+  /** Puts an empty table into a zero entry of `level`. */
+  private linkTable(word: number, level: Level, address: InputAddress): number {
+    const child = this.takePage();
+    const entry = this.descriptorFor(child, this.tableBits);
+    writeEntry(this, word, entry.lo, entry.hi, level, address, true);
+    return child;
   }
 
   /** Takes one zeroed page and returns its first word. The caller has made sure that there is one ({@link needPages}). */

@@ -21,6 +21,7 @@ class Unmap implements Visitor {
     private readonly options: UnmapOptions,
     /** Blocks that stick out of the range: split (exact) or unmapped whole (Linux). */
     private readonly whole: boolean,
+    private readonly tlbi: boolean,
   ) {}
 
   /** A covered table goes unread, where no entry of it owes an effect. */
@@ -90,7 +91,7 @@ class Unmap implements Visitor {
 
   private leafEffects(lo: number, hi: number, level: Level, address: number, span: number): EntryEffect[] {
     const { t, options } = this;
-    const tlbi = options.tlbi === undefined || options.tlbi === 'each' ? steps(t.format.tlbi.leaf, address, level, span) : [];
+    const tlbi = this.tlbi ? steps(t.format.tlbi.leaf, address, level, span) : [];
     const cmo = options.skip?.cmo === true ? [] : unmapMaintenance(t, lo, hi, level, span);
     return [...tlbi, ...cmo];
   }
@@ -103,7 +104,8 @@ class Unmap implements Visitor {
  * linux: a block that the range touches goes whole; the rest of it faults again (kvm_pgtable_stage2_unmap).
  *
  * TLB: each leaf is invalidated by its own sequence (`tlbi: 'each'`), or the range at the end (`deferred`; freed tables still at once), or not at all.
- * Cache: each cacheable leaf is cleaned and invalidated to PoC after its invalidation, without FEAT_S2FWB.
+ * Cache: each cacheable leaf is cleaned and invalidated to PoC after its invalidation, without FEAT_S2FWB; while that is owed nothing can be deferred, and
+ * `deferred` is the same as `each`. In linux mode it is so too without range invalidation (stage2_unmap_defer_tlb_flush).
  */
 export function unmap(t: Table, ia: InputAddress, size: number, options: UnmapOptions): Outcome<undefined> {
   const range = rangeOf(t.plan, ia, size);
@@ -115,14 +117,21 @@ export function unmap(t: Table, ia: InputAddress, size: number, options: UnmapOp
   if (failure !== undefined) {
     return failure;
   }
-  const end = walk(t, range.start, range.end, new Unmap(t, range, options, linux));
+  const deferred = options.tlbi === 'deferred' && mayDefer(t, options);
+  const end = walk(t, range.start, range.end, new Unmap(t, range, options, linux, !deferred && options.tlbi !== 'none'));
   if (end !== undefined) {
     return end;
   }
-  if (options.tlbi === 'deferred') {
+  if (deferred) {
     emitSteps(t, t.format.tlbi.range, range.start, undefined, range.end - range.start);
   }
   return DONE;
+}
+
+function mayDefer(t: Table, options: UnmapOptions): boolean {
+  const ranges = t.format.tlbi.range.some((step) => step.type === 'tlbi' && step.takes === 'range');
+  const cleans = t.format.stage === 2 && t.coherence.fwb !== true;
+  return options.mode === 'linux' ? ranges && !cleans : !cleans || options.skip?.cmo === true;
 }
 
 /** Only the entries at the two ends of the range can stick out of it; what lies between is not read. */

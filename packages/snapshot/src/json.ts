@@ -1,6 +1,7 @@
 import { done, refused, type Outcome } from '@granule/contract';
 import { MAX_ADDRESS, parseWord } from '@granule/geometry/bits';
 import * as z from 'zod';
+import { jsonErrorAt } from './json-syntax.js';
 
 /** A 64-bit value as `0x…` text. */
 export const hexWord = z
@@ -21,20 +22,19 @@ export function readJson<T>(text: string, schema: z.ZodType<T>, source: string):
   let value: unknown;
   try {
     value = JSON.parse(text);
-  } catch (error) {
-    return refused('json.syntax', `The text is not JSON: ${place(text, (error as Error).message)}.`, source);
+  } catch {
+    return refused('json.syntax', `The text is not JSON: ${place(text)}.`, source);
   }
   const result = schema.safeParse(value);
   return result.success ? done(result.data) : refused('json.field', issueSentence(result.error.issues[0], value), source);
 }
 
-/** Engines word it differently, most with `position N` or `line L column C`; none says where a text that ends too early ends. */
-function place(text: string, message: string): string {
-  const plain = message.replace(/ in JSON at position \d+.*$| \(line \d+ column \d+\)|, (?:"|\.\.\.).*$/su, '');
-  const position = /position (\d+)/u.exec(message);
-  const before = position === null ? (text.endsWith('\n') ? text.slice(0, -1) : text) : text.slice(0, Number(position[1]));
+function place(text: string): string {
+  const at = jsonErrorAt(text);
+  const before = text.slice(0, at);
   const line = before.split('\n').length;
-  return `line ${line}, column ${before.length - before.lastIndexOf('\n')}: ${plain}`;
+  const what = at < text.length ? `${JSON.stringify(text[at])} cannot stand` : 'the text ends';
+  return `${what} at line ${line}, column ${at - before.lastIndexOf('\n')}`;
 }
 
 function issueSentence(issue: z.core.$ZodIssue, value: unknown): string {

@@ -53,14 +53,24 @@ const STAGE2: readonly PtdumpBits[] = [
   low(TYPE, BLOCK, 'BLK', '   '),
 ];
 
-/** The first version of the same file (6.11 on): `X` is printed for what is *not* executable, `BLK` for a page. */
+/** The first version of the same file (6.11 on): `X` is printed for what is *not* executable. */
 const STAGE2_INVERTED_X: readonly PtdumpBits[] = [
   low(VALID, VALID, ' ', 'F'),
   valid(low(S2AP_READ, S2AP_READ, 'R', ' ')),
   valid(low(S2AP_WRITE, S2AP_WRITE, 'W', ' ')),
   valid(high(XN_BIT_54, 0, ' ', 'X')),
   valid(low(AF, AF, 'AF', '  ')),
-  valid(low(2, 2, '   ', 'BLK')),
+  valid(low(2, 0, 'BLK', '   ')),
+];
+
+/** Between the two (Sept 2025): one bit of execute permission, as the kernel's own dump prints it. */
+const STAGE2_NX: readonly PtdumpBits[] = [
+  low(VALID, VALID, ' ', 'F'),
+  low(S2AP_READ, S2AP_READ, 'R', ' '),
+  low(S2AP_WRITE, S2AP_WRITE, 'W', ' '),
+  high(XN_BIT_54, XN_BIT_54, 'NX', 'x '),
+  low(AF, AF, 'AF', '  '),
+  low(TYPE, BLOCK, 'BLK', '   '),
 ];
 
 /** Linux 7.2 arch/arm64/mm/ptdump.c, pte_bits; the memory types are the AttrIndx that Linux gives them (asm/memory.h, MT_*). */
@@ -83,8 +93,13 @@ const KERNEL: readonly PtdumpBits[] = [
   low(ATTR_INDX, 1 << 2, 'MEM/NORMAL-TAGGED'),
 ];
 
-/** Which attributes a dump prints. `stage2-inverted-x` is the first version of the stage-2 dump. */
-export const PTDUMP_FORMS = { kernel: KERNEL, stage2: STAGE2, 'stage2-inverted-x': STAGE2_INVERTED_X } as const;
+/** Which attributes a dump prints; of the stage-2 dump there are three versions, `stage2` is the latest. */
+export const PTDUMP_FORMS = {
+  kernel: KERNEL,
+  stage2: STAGE2,
+  'stage2-nx': STAGE2_NX,
+  'stage2-inverted-x': STAGE2_INVERTED_X,
+} as const;
 export type PtdumpForm = keyof typeof PTDUMP_FORMS;
 
 /** The attributes of an entry, each with its space in front. */

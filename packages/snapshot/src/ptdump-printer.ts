@@ -12,8 +12,8 @@ const marker = (start: bigint, name: string): PtdumpMarker => ({ start, name });
 
 /**
  * Where the sections of `kernel_page_tables` begin, by kernel, granule and VA size. Linux arch/arm64/include/asm/memory.h (PAGE_OFFSET, PAGE_END, MODULES_VADDR,
- * VMEMMAP_START, PCI_IO_START), pgtable.h (VMALLOC_START, VMALLOC_END) and fixmap.h (FIXADDR_TOT_START depends on the configuration: this is that of a
- * kernel with ACPI off and one CPU). KASAN off.
+ * VMEMMAP_START, PCI_IO_START), pgtable.h (VMALLOC_START, VMALLOC_END) and fixmap.h; KASAN off. FIXADDR_TOT_START depends on the kernel's configuration: this is
+ * the one of the recorded runs.
  */
 export const PTDUMP_LAYOUTS = {
   'linux-7.2-4k-48': [

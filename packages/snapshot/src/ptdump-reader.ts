@@ -35,7 +35,7 @@ const UNITS = 'KMGTPE';
 const SOURCE = 'Linux arch/arm64/mm/ptdump.c, note_page';
 
 /**
- * Reads a ptdump text: `kernel_page_tables`, or a VM's `stage2_page_tables`, the versions with `px ux` and the first with the inverted `X`. Refused:
+ * Reads a ptdump text: `kernel_page_tables`, or a VM's `stage2_page_tables`, all three versions. Refused:
  * `ptdump.bad-line` (neither a range nor a heading, or a size that is not that of the range), `ptdump.order` (ranges overlap or run backwards),
  * `ptdump.too-long`; the sentence has the line.
  */
@@ -90,5 +90,8 @@ function formOf({ level, attributes }: PtdumpLine): PtdumpForm | undefined {
   if (/^P/u.test(level)) {
     return 'kernel';
   }
-  return attributes.some((each) => /^(?:px|PXN)/u.test(each)) ? 'stage2' : 'stage2-inverted-x';
+  if (attributes.some((each) => /^(?:px|PXN)/u.test(each))) {
+    return 'stage2';
+  }
+  return attributes.some((each) => each === 'NX' || each === 'x') ? 'stage2-nx' : 'stage2-inverted-x';
 }

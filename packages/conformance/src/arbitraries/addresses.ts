@@ -30,7 +30,11 @@ export function ranges(format: Format): fc.Arbitrary<{ readonly ia: number; read
   const edges = levels.flatMap((level) => [2 ** levelShift(granule, level), limit - 2 ** levelShift(granule, level)]);
   const page = 2 ** levelShift(granule, 3);
   return fc
-    .record({ edge: fc.constantFrom(0, ...edges), pages: fc.integer({ min: -2, max: 2 }), size: fc.constantFrom(1, page, 3 * page, ...levels.map((l) => 2 ** levelShift(granule, l))) })
+    .record({
+      edge: fc.constantFrom(0, ...edges),
+      pages: fc.integer({ min: -2, max: 2 }),
+      size: fc.constantFrom(1, page, 3 * page, ...levels.map((l) => 2 ** levelShift(granule, l))),
+    })
     .map(({ edge, pages, size }) => {
       const ia = Math.min(Math.max(0, edge + pages * page), limit - page);
       return { ia, size: Math.min(size, limit - ia) };

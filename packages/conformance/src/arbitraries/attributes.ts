@@ -2,7 +2,16 @@ import fc from 'fast-check';
 import type { AttributeRequest, Format, MemoryType, Shareability } from '@granule/contract';
 
 const MEMORY: readonly MemoryType[] = [
-  'device-nGnRnE', 'device-nGnRE', 'device-nGRE', 'device-GRE', 'normal', 'normal-tagged', 'normal-nc', 'normal-wt', 'normal-nc-wb', 'normal-wb-nc',
+  'device-nGnRnE',
+  'device-nGnRE',
+  'device-nGRE',
+  'device-GRE',
+  'normal',
+  'normal-tagged',
+  'normal-nc',
+  'normal-wt',
+  'normal-nc-wb',
+  'normal-wb-nc',
   'as-stage1',
 ];
 const SHAREABILITY: readonly Shareability[] = ['non', 'outer', 'inner'];
@@ -26,8 +35,8 @@ const CANDIDATES = {
 } as const;
 
 /**
- * Requests that the format itself accepts: candidates are tried one field after the other, and what the format refuses is left out, so that nothing need
- * be known of the regime. Either `memory` or `attrIndex` is named, never both.
+ * Requests that the format itself accepts: candidates are tried one field after the other, and what the format refuses is left out, so
+ * that nothing need be known of the regime. Either `memory` or `attrIndex` is named, never both.
  */
 export function legalAttributes(format: Format): fc.Arbitrary<AttributeRequest> {
   return fc.record(CANDIDATES, { requiredKeys: [] }).map((candidates) => {

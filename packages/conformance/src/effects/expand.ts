@@ -1,8 +1,9 @@
 import type { Effect, EntryEffect, WriteEffect } from '@granule/contract';
 
 /**
- * The effect as entry-by-entry execution emits it: of a `write` run, for each entry in entry order, `before`, the write of that entry alone, `after`.
- * Addresses advance with the entry: a TLBI's `address` by the entry's span, a CMO's by its bytes. Every other effect stands for itself.
+ * The effect as entry-by-entry execution emits it: of a `write` run, for each entry in entry order, `before`, the write of that entry
+ * alone, `after`. Addresses advance with the entry: a TLBI's `address` by the entry's span, a CMO's by its bytes. Every other effect
+ * stands for itself.
  *
  * @param span bytes that one entry of a level covers: `(level) => entrySpan(granule, level)`
  */

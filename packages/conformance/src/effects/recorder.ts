@@ -31,7 +31,9 @@ export function effectsDiffer(actual: readonly Effect[], expected: readonly Effe
     const a = i < actual.length ? fullText(actual[i]) : 'nothing';
     const b = i < expected.length ? fullText(expected[i]) : 'nothing';
     if (a !== b) {
-      return `effect ${i} is "${i < actual.length ? effectText(actual[i]) : a}" and not "${i < expected.length ? effectText(expected[i]) : b}"`;
+      return `effect ${i} is "${i < actual.length ? effectText(actual[i]) : a}" and not "${
+        i < expected.length ? effectText(expected[i]) : b
+      }"`;
     }
   }
   return undefined;

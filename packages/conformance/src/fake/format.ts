@@ -1,10 +1,37 @@
-import type { AttributeRequest, Attributes, EntryKind, Field, Format, FormatConfig, FormatNumbers, Outcome, Rule, TableAttributes, TlbiSequences, TlbiStep, Words } from '@granule/contract';
+import type {
+  AttributeRequest,
+  Attributes,
+  EntryKind,
+  Field,
+  Format,
+  FormatConfig,
+  FormatNumbers,
+  Outcome,
+  Rule,
+  TableAttributes,
+  TlbiSequences,
+  TlbiStep,
+  Words,
+} from '@granule/contract';
 import { done, ENTRY, refused } from '@granule/contract';
 import { type Level, type TableGeometry } from '@granule/geometry';
 import { bigintHigh, bigintLow, fromHalves, hex, high32, isAligned, low32, toBigint, type OutputAddress } from '@granule/geometry/bits';
 import {
-  ANNOTATED_TYPE, ANNOTATION_FIELDS, CLAUSE, layoutOf, LEAF_FIELDS, leafType, LOCKED_TYPE, MEMORY_CODES, OA_PLAIN_BITS, OA_TOP_BITS, OA_TOP_LSB,
-  SHAREABILITY_CODES, TABLE_FIELDS, TABLE_TYPE, TYPE_MASK,
+  ANNOTATED_TYPE,
+  ANNOTATION_FIELDS,
+  CLAUSE,
+  layoutOf,
+  LEAF_FIELDS,
+  leafType,
+  LOCKED_TYPE,
+  MEMORY_CODES,
+  OA_PLAIN_BITS,
+  OA_TOP_BITS,
+  OA_TOP_LSB,
+  SHAREABILITY_CODES,
+  TABLE_FIELDS,
+  TABLE_TYPE,
+  TYPE_MASK,
 } from './layout.js';
 import { numbersOf } from './numbers.js';
 
@@ -23,8 +50,21 @@ const TLBI: TlbiSequences = {
 };
 
 const DEFAULTS: Attributes = {
-  read: true, write: true, px: false, ux: false, user: false, memory: 'normal', attrIndex: MEMORY_CODES.indexOf('normal'), shareability: 'inner', af: true,
-  dbm: false, contiguous: false, nG: false, ns: false, gp: false, software: 0,
+  read: true,
+  write: true,
+  px: false,
+  ux: false,
+  user: false,
+  memory: 'normal',
+  attrIndex: MEMORY_CODES.indexOf('normal'),
+  shareability: 'inner',
+  af: true,
+  dbm: false,
+  contiguous: false,
+  nG: false,
+  ns: false,
+  gp: false,
+  software: 0,
 };
 
 const get = (word: bigint, { msb, lsb }: Field): number => Number((word >> BigInt(lsb)) & ((1n << BigInt(msb - lsb + 1)) - 1n));
@@ -47,7 +87,11 @@ function badRequest(request: Attributes, stage: 1 | 2): Outcome<Words> | undefin
     return refused('attributes.software', `The attribute software is ${request.software} and must be an integer from 0 to 15.`, CLAUSE);
   }
   if (!Number.isInteger(request.attrIndex) || request.attrIndex < 0 || request.attrIndex > 7) {
-    return refused('attributes.memory', `The memory type ${request.memory} (attrIndex ${request.attrIndex}) has no code in the fake format.`, CLAUSE);
+    return refused(
+      'attributes.memory',
+      `The memory type ${request.memory} (attrIndex ${request.attrIndex}) has no code in the fake format.`,
+      CLAUSE,
+    );
   }
   return undefined;
 }
@@ -61,7 +105,11 @@ function resolve(request: AttributeRequest): Attributes {
 function encodeLeaf(request: AttributeRequest, level: Level, geometry: TableGeometry): Outcome<Words> {
   const type = leafType(geometry.granule, level);
   if (type === -1) {
-    return refused('attributes.no-leaf-at-level', `Level ${level} of the fake format with ${geometry.granule} pages has no leaves.`, CLAUSE);
+    return refused(
+      'attributes.no-leaf-at-level',
+      `Level ${level} of the fake format with ${geometry.granule} pages has no leaves.`,
+      CLAUSE,
+    );
   }
   const a = resolve(request);
   const bad = badRequest(a, geometry.stage);
@@ -71,9 +119,18 @@ function encodeLeaf(request: AttributeRequest, level: Level, geometry: TableGeom
   const f = LEAF_FIELDS;
   return done(
     words(
-      BigInt(type) | put(a.contiguous, f.contiguous) | put(!a.read, f.notReadable) | put(a.px, f.privilegedExecute) | put(!a.write, f.readOnly) |
-        put(a.ux, f.userExecute) | put(a.attrIndex, f.memory) | put(SHAREABILITY_CODES.indexOf(a.shareability), f.shareability) | put(a.nG, f.notGlobal) |
-        put(a.user, f.user) | put(a.software, f.software) | put(a.af, f.af),
+      BigInt(type) |
+        put(a.contiguous, f.contiguous) |
+        put(!a.read, f.notReadable) |
+        put(a.px, f.privilegedExecute) |
+        put(!a.write, f.readOnly) |
+        put(a.ux, f.userExecute) |
+        put(a.attrIndex, f.memory) |
+        put(SHAREABILITY_CODES.indexOf(a.shareability), f.shareability) |
+        put(a.nG, f.notGlobal) |
+        put(a.user, f.user) |
+        put(a.software, f.software) |
+        put(a.af, f.af),
     ),
   );
 }
@@ -110,13 +167,20 @@ function encodeTable(attributes: Partial<TableAttributes>, stage: 1 | 2): Outcom
     return refused('attributes.ap-table', `The attribute apTable is ${apTable} and must be an integer from 0 to 3.`, CLAUSE);
   }
   const t = TABLE_FIELDS;
-  return done(words(BigInt(TABLE_TYPE) | put(nsTable, t.nsTable) | put(apTable, t.apTable) | put(uxnTable, t.uxnTable) | put(pxnTable, t.pxnTable)));
+  return done(
+    words(BigInt(TABLE_TYPE) | put(nsTable, t.nsTable) | put(apTable, t.apTable) | put(uxnTable, t.uxnTable) | put(pxnTable, t.pxnTable)),
+  );
 }
 
 function decodeTable(lo: number, hi: number, stage: 1 | 2): TableAttributes {
   const word = stage === 1 ? toBigint(lo, hi) : 0n;
   const t = TABLE_FIELDS;
-  return { nsTable: get(word, t.nsTable) === 1, apTable: get(word, t.apTable), uxnTable: get(word, t.uxnTable) === 1, pxnTable: get(word, t.pxnTable) === 1 };
+  return {
+    nsTable: get(word, t.nsTable) === 1,
+    apTable: get(word, t.apTable),
+    uxnTable: get(word, t.uxnTable) === 1,
+    pxnTable: get(word, t.pxnTable) === 1,
+  };
 }
 
 function encodeOutput(oa: OutputAddress, alignShift: number, geometry: TableGeometry): Outcome<Words> {
@@ -142,7 +206,11 @@ function encodeAnnotation(type: number, value: bigint): Outcome<Words> {
     return refused('annotation.type', `The annotation type is ${type} and must be an integer from 1 to 15.`, CLAUSE);
   }
   if (value < 0n || value >= 1n << 48n) {
-    return refused('annotation.value-too-wide', `The annotation value ${value.toString()} does not fit into the 48 bits of the fake format.`, CLAUSE);
+    return refused(
+      'annotation.value-too-wide',
+      `The annotation value ${value.toString()} does not fit into the 48 bits of the fake format.`,
+      CLAUSE,
+    );
   }
   return done(words(BigInt(ANNOTATED_TYPE) | put(type, ANNOTATION_FIELDS.type) | (value << 16n)));
 }
@@ -154,7 +222,10 @@ function relax(add: Parameters<Format['relax']>[0]): ReturnType<Format['relax']>
   const f = LEAF_FIELDS;
   const set = put(add.px === true, f.privilegedExecute) | put(add.ux === true, f.userExecute);
   const clear =
-    put(add.read === true, f.notReadable) | put(add.write === true, f.readOnly) | put(add.px === false, f.privilegedExecute) | put(add.ux === false, f.userExecute);
+    put(add.read === true, f.notReadable) |
+    put(add.write === true, f.readOnly) |
+    put(add.px === false, f.privilegedExecute) |
+    put(add.ux === false, f.userExecute);
   return done({ loClear: bigintLow(clear), loSet: bigintLow(set), hiClear: bigintHigh(clear), hiSet: bigintHigh(set) });
 }
 

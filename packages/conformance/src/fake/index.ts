@@ -4,9 +4,33 @@ import { fakeFormat } from './format.js';
 import { CLAUSE } from './layout.js';
 
 const FEATURES: Features = {
-  paBits: 44, granules1: ['4K', '16K', '64K'], granules2: ['4K', '16K', '64K'], lpa2Granules1: [], lpa2Granules2: [], lpa: false, lva: false, ttst: false,
-  xnx: true, s2fwb: false, ttl: false, tlbirange: false, hpds: false, hpds2: false, haf: false, hdbs: false, pan: false, pan3: false, e0pd: false,
-  vhe: false, xs: false, cnp: false, bti: false, bbm: 0, idc: false, dic: false, vmidBits: 8,
+  paBits: 44,
+  granules1: ['4K', '16K', '64K'],
+  granules2: ['4K', '16K', '64K'],
+  lpa2Granules1: [],
+  lpa2Granules2: [],
+  lpa: false,
+  lva: false,
+  ttst: false,
+  xnx: true,
+  s2fwb: false,
+  ttl: false,
+  tlbirange: false,
+  hpds: false,
+  hpds2: false,
+  haf: false,
+  hdbs: false,
+  pan: false,
+  pan3: false,
+  e0pd: false,
+  vhe: false,
+  xs: false,
+  cnp: false,
+  bti: false,
+  bbm: 0,
+  idc: false,
+  dic: false,
+  vmidBits: 8,
 };
 
 const nothing = (what: string): (() => NotModelled) => {
@@ -15,7 +39,14 @@ const nothing = (what: string): (() => NotModelled) => {
 };
 
 const FAULT_TYPES: readonly FaultValue['type'][] = [
-  'permission', 'translation', 'address-size', 'access-flag', 'alignment', 'external-abort-on-walk', 'external-abort', 'unsupported-atomic-update',
+  'permission',
+  'translation',
+  'address-size',
+  'access-flag',
+  'alignment',
+  'external-abort-on-walk',
+  'external-abort',
+  'unsupported-atomic-update',
   'tlb-conflict',
 ];
 
@@ -25,8 +56,9 @@ function statusCode(fault: FaultValue): number {
 }
 
 /**
- * A backend that is legal by the contract and like no machine: its descriptors share no bit with Arm's and its leaf types change with the level. Code
- * that knows the contract alone runs on it; code that assumes Arm's bits, or passes the wrong level, does not. It has no registers and no instructions.
+ * A backend that is legal by the contract and like no machine: its descriptors share no bit with Arm's and its leaf types change with the
+ * level. Code that knows the contract alone runs on it; code that assumes Arm's bits, or passes the wrong level, does not. It has no
+ * registers and no instructions.
  */
 export const fake: Backend = {
   contract: 1,

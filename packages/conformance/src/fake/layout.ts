@@ -2,8 +2,8 @@ import { ENTRY, type EntryKind, type Field } from '@granule/contract';
 import { GRANULES, levelShift, type Granule, type Level } from '@granule/geometry';
 
 /**
- * Bits of the fake format. Nothing is where Arm has it: the type is at bits 4:2 and rotates with the level, the write bit means read-only, the access
- * flag is bit 57, execute bits allow rather than forbid, and output-address bits 43:40 stand at bits 11:8.
+ * Bits of the fake format. Nothing is where Arm has it: the type is at bits 4:2 and rotates with the level, the write bit means read-only,
+ * the access flag is bit 57, execute bits allow rather than forbid, and output-address bits 43:40 stand at bits 11:8.
  */
 export const CLAUSE = 'granule fake format';
 
@@ -17,14 +17,23 @@ export const TABLE_TYPE = 5 << 2;
 export const ANNOTATED_TYPE = 6 << 2;
 export const LOCKED_TYPE = 7 << 2;
 
-/** Type bits of a leaf: 1 at level 0 to 4 at level 3. A leaf that is read at the wrong level is not a leaf. −1 where the format has none. */
+/**
+ * Type bits of a leaf: 1 at level 0 to 4 at level 3. A leaf that is read at the wrong level is not a leaf. −1 where the format has none.
+ */
 export function leafType(granule: Granule, level: Level): number {
   return level === -1 || levelShift(granule, level) >= OA_PLAIN_BITS ? -1 : (level + 1) << 2;
 }
 
 /** Memory types by code, bits 42:40. */
 export const MEMORY_CODES = [
-  'normal-nc', 'device-nGnRE', 'normal', 'device-nGnRnE', 'normal-wt', 'device-GRE', 'device-nGRE', 'reserved',
+  'normal-nc',
+  'device-nGnRE',
+  'normal',
+  'device-nGnRnE',
+  'normal-wt',
+  'device-GRE',
+  'device-nGRE',
+  'reserved',
 ] as const;
 
 /** Shareability by code, bits 44:43. */
@@ -72,7 +81,9 @@ export function layoutOf(kind: EntryKind, level: Level, granule: Granule, stage:
     case ENTRY.table:
       return withGaps([...(stage === 1 ? Object.values(TABLE_FIELDS) : []), plain(GRANULES[granule].pageShift), top, TYPE]);
     case ENTRY.leaf: {
-      const attributes = Object.values(LEAF_FIELDS).filter((each) => (stage === 2 ? !STAGE1_ONLY.includes(each) : each !== LEAF_FIELDS.notReadable));
+      const attributes = Object.values(LEAF_FIELDS).filter((each) =>
+        stage === 2 ? !STAGE1_ONLY.includes(each) : each !== LEAF_FIELDS.notReadable,
+      );
       return withGaps([...attributes, plain(levelShift(granule, level)), top, TYPE]);
     }
   }

@@ -16,8 +16,17 @@ function forLeaves(format: Format, budget: Budget, law: (leaf: LeafCase, level: 
 }
 
 /** Only these fields differ. */
-function onlyDiffers(assertion: string, format: Format, level: Level, before: Words, after: Words, allowed: readonly (keyof Attributes)[]): void {
-  const others = differing(decode(format, before, level), decode(format, after, level)).filter((name) => !(allowed as readonly string[]).includes(name));
+function onlyDiffers(
+  assertion: string,
+  format: Format,
+  level: Level,
+  before: Words,
+  after: Words,
+  allowed: readonly (keyof Attributes)[],
+): void {
+  const others = differing(decode(format, before, level), decode(format, after, level)).filter(
+    (name) => !(allowed as readonly string[]).includes(name),
+  );
   ensure(assertion, others.length === 0, () => `${text(before)} -> ${text(after)} at level ${level} also changes ${others.join(', ')}`);
   const oa = format.leafOutput(before.lo, before.hi, level) === format.leafOutput(after.lo, after.hi, level);
   ensure(assertion, oa, () => `${text(before)} -> ${text(after)} at level ${level} changes the output address`);
@@ -31,16 +40,32 @@ function writable(format: Format, w: Readonly<Words>): boolean {
 function writeProtect(format: Format, { word }: LeafCase, level: Level): void {
   const after = changed(word, format.numbers.writeProtect);
   const { write, dbm } = decode(format, after, level);
-  ensure('access.write-protect', !write, () => `${text(word)} write-protected is ${text(after)}, which decodes as writable at level ${level}`);
-  ensure('access.write-protect', !dbm || !writable(format, after), () => `${text(after)} is write-protected and hardware may still make it writable`);
+  ensure(
+    'access.write-protect',
+    !write,
+    () => `${text(word)} write-protected is ${text(after)}, which decodes as writable at level ${level}`,
+  );
+  ensure(
+    'access.write-protect',
+    !dbm || !writable(format, after),
+    () => `${text(after)} is write-protected and hardware may still make it writable`,
+  );
   onlyDiffers('access.write-protect', format, level, word, after, ['write', 'dbm']);
 }
 
 function bitIsField(format: Format, assertion: string, bits: Words, name: 'af' | 'contiguous', { word }: LeafCase, level: Level): void {
   const set = (big(word) & big(bits)) !== 0n;
-  ensure(assertion, set === decode(format, word, level)[name], () => `the bit is ${set ? 1 : 0} in ${text(word)} and ${name} decodes otherwise at level ${level}`);
+  ensure(
+    assertion,
+    set === decode(format, word, level)[name],
+    () => `the bit is ${set ? 1 : 0} in ${text(word)} and ${name} decodes otherwise at level ${level}`,
+  );
   const after = flip(word, bits);
-  ensure(assertion, decode(format, after, level)[name] !== set, () => `flipping the bit in ${text(word)} does not change ${name} at level ${level}`);
+  ensure(
+    assertion,
+    decode(format, after, level)[name] !== set,
+    () => `flipping the bit in ${text(word)} does not change ${name} at level ${level}`,
+  );
   onlyDiffers(assertion, format, level, word, after, [name]);
 }
 
@@ -48,7 +73,9 @@ const oneBit = (w: Words): boolean => big(w) !== 0n && (big(w) & (big(w) - 1n)) 
 
 /** The mask's bits, one by one. */
 function singleBits(w: Words): readonly Words[] {
-  return Array.from({ length: 64 }, (_, i) => (i < 32 ? mask(2 ** i, 0) : mask(0, 2 ** (i - 32)))).filter((bit) => (big(bit) & big(w)) !== 0n);
+  return Array.from({ length: 64 }, (_, i) => (i < 32 ? mask(2 ** i, 0) : mask(0, 2 ** (i - 32)))).filter(
+    (bit) => (big(bit) & big(w)) !== 0n,
+  );
 }
 
 const additions = fc.record(
@@ -67,11 +94,19 @@ function relaxAdds(format: Format, { word }: LeafCase, add: Parameters<Format['r
   const b = decode(format, after, level);
   for (const name of ['read', 'write'] as const) {
     const expected = a[name] || add[name] === true;
-    ensure('relax.adds', b[name] === expected, () => `${name} of ${text(word)} is ${String(b[name])} after relax and must be ${String(expected)}`);
+    ensure(
+      'relax.adds',
+      b[name] === expected,
+      () => `${name} of ${text(word)} is ${String(b[name])} after relax and must be ${String(expected)}`,
+    );
   }
   for (const name of ['px', 'ux'] as const) {
     if (add[name] !== undefined) {
-      ensure('relax.adds', b[name] === add[name], () => `${name} of ${text(word)} is ${String(b[name])} after relax to ${String(add[name])}`);
+      ensure(
+        'relax.adds',
+        b[name] === add[name],
+        () => `${name} of ${text(word)} is ${String(b[name])} after relax to ${String(add[name])}`,
+      );
     }
   }
   const execute = add.px !== undefined || add.ux !== undefined;
@@ -90,8 +125,16 @@ export const accessLaws: readonly FormatLaw[] = [
     check: (format, budget) =>
       forLeaves(format, budget, ({ word }, level) => {
         const { write, dbm } = decode(format, word, level);
-        ensure('access.writable', !write || writable(format, word), () => `${text(word)} may be written at level ${level} and does not match`);
-        ensure('access.writable', write || dbm || !writable(format, word), () => `${text(word)} may not be written at level ${level} and matches`);
+        ensure(
+          'access.writable',
+          !write || writable(format, word),
+          () => `${text(word)} may be written at level ${level} and does not match`,
+        );
+        ensure(
+          'access.writable',
+          write || dbm || !writable(format, word),
+          () => `${text(word)} may not be written at level ${level} and matches`,
+        );
       }),
   },
   {
@@ -123,7 +166,11 @@ export const accessLaws: readonly FormatLaw[] = [
       forLeaves(format, budget, ({ word }, level) => {
         for (const bit of bits) {
           const after = flip(word, bit);
-          ensure('access.software', decode(format, after, level).software !== decode(format, word, level).software, () => `bit ${text(bit)} does not change software`);
+          ensure(
+            'access.software',
+            decode(format, after, level).software !== decode(format, word, level).software,
+            () => `bit ${text(bit)} does not change software`,
+          );
           onlyDiffers('access.software', format, level, word, after, ['software']);
         }
       });

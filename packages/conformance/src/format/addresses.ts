@@ -15,7 +15,8 @@ function outputByNumbers(format: Format, word: bigint, plain: Readonly<Words>): 
   return (word & big(plain)) | (top << BigInt(oaPlainBits));
 }
 
-const leafMask = (format: Format, level: Level): Words => mask(format.numbers.leafOaLo[levelIndex(level)], format.numbers.leafOaHi[levelIndex(level)]);
+const leafMask = (format: Format, level: Level): Words =>
+  mask(format.numbers.leafOaLo[levelIndex(level)], format.numbers.leafOaHi[levelIndex(level)]);
 
 const tableMask = (format: Format): Words => mask(format.numbers.tableOaLo, format.numbers.tableOaHi);
 
@@ -42,10 +43,18 @@ function noOverlap(format: Format): void {
     const address = addressBits(format, leafMask(format, level));
     const named = [...attributeBits(format), ['typeMask', BigInt(format.numbers.typeMask[levelIndex(level)] >>> 0)] as const];
     for (const [name, bits] of named) {
-      ensure('address.no-overlap', (bits & address) === 0n, () => `${name} ${hex(bits)} and the address ${hex(address)} of a leaf of level ${level} share bits`);
+      ensure(
+        'address.no-overlap',
+        (bits & address) === 0n,
+        () => `${name} ${hex(bits)} and the address ${hex(address)} of a leaf of level ${level} share bits`,
+      );
     }
     const low = (1n << BigInt(levelShift(format.geometry.granule, level))) - 1n;
-    ensure('address.no-overlap', (big(leafMask(format, level)) & low) === 0n, `plain address bits at level ${level} start above the bits below its span`);
+    ensure(
+      'address.no-overlap',
+      (big(leafMask(format, level)) & low) === 0n,
+      `plain address bits at level ${level} start above the bits below its span`,
+    );
   }
 }
 
@@ -72,9 +81,17 @@ export const addressLaws: readonly FormatLaw[] = [
       for (const level of leafLevels(format)) {
         forAll(legalLeaves(format, level), budget, ({ oa, bits, word }) => {
           const actual = format.leafOutput(word.lo, word.hi, level);
-          ensure('address.leaf-round-trip', actual === oa, () => `${hex(oa)} reads back as ${hex(actual)} from ${text(word)} at level ${level}`);
+          ensure(
+            'address.leaf-round-trip',
+            actual === oa,
+            () => `${hex(oa)} reads back as ${hex(actual)} from ${text(word)} at level ${level}`,
+          );
           const wrong = differing(format.decodeLeaf(bits.lo, bits.hi, level), format.decodeLeaf(word.lo, word.hi, level));
-          ensure('address.leaf-round-trip', wrong.length === 0, () => `the address ${hex(oa)} changes ${wrong.join(', ')} at level ${level}`);
+          ensure(
+            'address.leaf-round-trip',
+            wrong.length === 0,
+            () => `the address ${hex(oa)} changes ${wrong.join(', ')} at level ${level}`,
+          );
         });
       }
     },
@@ -99,12 +116,20 @@ export const addressLaws: readonly FormatLaw[] = [
       for (const level of leafLevels(format)) {
         forAll(anyWord(format, level), budget, (w) => {
           const expected = outputByNumbers(format, big(w), leafMask(format, level));
-          ensure('address.numbers', BigInt(format.leafOutput(w.lo, w.hi, level)) === expected, () => `leafOutput(${text(w)}) at level ${level} must be ${hex(expected)}`);
+          ensure(
+            'address.numbers',
+            BigInt(format.leafOutput(w.lo, w.hi, level)) === expected,
+            () => `leafOutput(${text(w)}) at level ${level} must be ${hex(expected)}`,
+          );
         });
       }
       forAll(anyWord(format, 3), budget, (w) => {
         const expected = outputByNumbers(format, big(w), tableMask(format));
-        ensure('address.numbers', BigInt(format.tableOutput(w.lo, w.hi)) === expected, () => `tableOutput(${text(w)}) must be ${hex(expected)}`);
+        ensure(
+          'address.numbers',
+          BigInt(format.tableOutput(w.lo, w.hi)) === expected,
+          () => `tableOutput(${text(w)}) must be ${hex(expected)}`,
+        );
       });
     },
   },
@@ -115,7 +140,11 @@ export const addressLaws: readonly FormatLaw[] = [
       noOverlap(format);
       for (const level of leafLevels(format)) {
         forAll(legalLeaves(format, level), budget, ({ bits }) => {
-          ensure('address.no-overlap', (big(bits) & addressBits(format, leafMask(format, level))) === 0n, () => `encodeLeaf sets address bits: ${text(bits)} at level ${level}`);
+          ensure(
+            'address.no-overlap',
+            (big(bits) & addressBits(format, leafMask(format, level))) === 0n,
+            () => `encodeLeaf sets address bits: ${text(bits)} at level ${level}`,
+          );
         });
       }
     },

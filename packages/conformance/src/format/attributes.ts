@@ -17,8 +17,8 @@ function holds(request: AttributeRequest, decoded: Attributes): string | undefin
 }
 
 const tableAttributes = fc.record<Partial<TableAttributes>>(
-  { nsTable: fc.boolean(), apTable: fc.integer({ min: 0, max: 3 }), uxnTable: fc.boolean(), pxnTable: fc.boolean() } as never,
-  { requiredKeys: [] } as never,
+  { nsTable: fc.boolean(), apTable: fc.integer({ min: 0, max: 3 }), uxnTable: fc.boolean(), pxnTable: fc.boolean() },
+  { requiredKeys: [] },
 );
 
 function tableRoundTrip(format: Format, request: Partial<TableAttributes>): void {
@@ -27,11 +27,19 @@ function tableRoundTrip(format: Format, request: Partial<TableAttributes>): void
     refusalForm(outcome, 'attributes');
     return;
   }
-  const oa = valueOf('attributes.table-round-trip', format.encodeOutput(2 ** format.geometry.pageShift, format.geometry.pageShift), 'encodeOutput');
+  const oa = valueOf(
+    'attributes.table-round-trip',
+    format.encodeOutput(2 ** format.geometry.pageShift, format.geometry.pageShift),
+    'encodeOutput',
+  );
   const w = or(outcome.value, oa);
   const decoded = format.decodeTable(w.lo, w.hi);
   for (const [name, value] of Object.entries(request)) {
-    ensure('attributes.table-round-trip', decoded[name as keyof TableAttributes] === value, `${name} was asked to be ${String(value)} and does not decode so`);
+    ensure(
+      'attributes.table-round-trip',
+      decoded[name as keyof TableAttributes] === value,
+      `${name} was asked to be ${String(value)} and does not decode so`,
+    );
   }
 }
 
@@ -54,7 +62,11 @@ export const attributeLaws: readonly FormatLaw[] = [
     check(format, budget) {
       for (const level of leafLevels(format)) {
         forAll(legalLeaves(format, level), budget, ({ bits }) => {
-          const again = valueOf('attributes.re-encode', format.encodeLeaf(format.decodeLeaf(bits.lo, bits.hi, level), level), 'encodeLeaf of decoded attributes');
+          const again = valueOf(
+            'attributes.re-encode',
+            format.encodeLeaf(format.decodeLeaf(bits.lo, bits.hi, level), level),
+            'encodeLeaf of decoded attributes',
+          );
           ensure('attributes.re-encode', text(again) === text(bits), () => `${text(bits)} decodes and encodes to ${text(again)}`);
         });
       }
@@ -83,8 +95,16 @@ export const attributeLaws: readonly FormatLaw[] = [
           const there = valueOf('attributes.every-level', format.encodeLeaf(request, level), `encodeLeaf at level ${level}`);
           const type = format.numbers.typeMask[levelIndex(level)] | format.numbers.typeMask[4];
           const other = flip(there, bits);
-          ensure('attributes.every-level', (other.lo & ~type) === 0 && other.hi === 0, () => `${text(bits)} at level 3 is ${text(there)} at level ${level}`);
-          ensure('attributes.every-level', differing(format.decodeLeaf(there.lo, there.hi, level), format.decodeLeaf(bits.lo, bits.hi, 3)).length === 0, `levels 3 and ${level} decode differently`);
+          ensure(
+            'attributes.every-level',
+            (other.lo & ~type) === 0 && other.hi === 0,
+            () => `${text(bits)} at level 3 is ${text(there)} at level ${level}`,
+          );
+          ensure(
+            'attributes.every-level',
+            differing(format.decodeLeaf(there.lo, there.hi, level), format.decodeLeaf(bits.lo, bits.hi, 3)).length === 0,
+            `levels 3 and ${level} decode differently`,
+          );
         }
       });
     },

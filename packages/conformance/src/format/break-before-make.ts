@@ -7,17 +7,26 @@ import { anyWord, flip, leafLevels, levelsOf, mask, or, text, valueOf } from '..
 import { legalLeaves } from './leaves.js';
 import type { FormatLaw } from './suite.js';
 
-const ruleFor = (format: Format, a: Readonly<Words>, b: Readonly<Words>, level: Level): Rule | undefined => format.mustBreak(a.lo, a.hi, b.lo, b.hi, level);
+const ruleFor = (format: Format, a: Readonly<Words>, b: Readonly<Words>, level: Level): Rule | undefined =>
+  format.mustBreak(a.lo, a.hi, b.lo, b.hi, level);
 
 function mayStay(assertion: string, format: Format, a: Readonly<Words>, b: Readonly<Words>, level: Level): void {
   const rule = ruleFor(format, a, b, level);
-  ensure(assertion, rule === undefined, () => `${text(a)} -> ${text(b)} at level ${level} breaks ${rule?.id ?? ''} and may change in place`);
+  ensure(
+    assertion,
+    rule === undefined,
+    () => `${text(a)} -> ${text(b)} at level ${level} breaks ${rule?.id ?? ''} and may change in place`,
+  );
 }
 
 function must(assertion: string, format: Format, a: Readonly<Words>, b: Readonly<Words>, level: Level): void {
   const rule = ruleFor(format, a, b, level);
   ensure(assertion, rule !== undefined, () => `${text(a)} -> ${text(b)} at level ${level} needs break-before-make`);
-  ensure('bbm.rule', rule.id !== '' && rule.clause !== '' && rule.sentence !== '' && !rule.sentence.includes('\n'), `the rule ${rule.id} has no id, clause or sentence`);
+  ensure(
+    'bbm.rule',
+    rule.id !== '' && rule.clause !== '' && rule.sentence !== '' && !rule.sentence.includes('\n'),
+    `the rule ${rule.id} has no id, clause or sentence`,
+  );
 }
 
 const isValid = (format: Format, w: Readonly<Words>, level: Level): boolean => format.kind(w.lo, w.hi, level) >= ENTRY.leaf;
@@ -60,7 +69,13 @@ export const breakLaws: readonly FormatLaw[] = [
         const shift = levelShift(format.geometry.granule, level);
         forAll(fc.tuple(legalLeaves(format, level), outputs(format, shift)), budget, ([{ word, bits, oa }, other]) => {
           if (other !== oa && format.decodeLeaf(word.lo, word.hi, level).write) {
-            must('bbm.output-address', format, word, or(bits, valueOf('address.encode', format.encodeOutput(other, shift), 'encodeOutput')), level);
+            must(
+              'bbm.output-address',
+              format,
+              word,
+              or(bits, valueOf('address.encode', format.encodeOutput(other, shift), 'encodeOutput')),
+              level,
+            );
           }
         });
       }

@@ -17,7 +17,11 @@ function roundTrip(format: Format, type: number, value: bigint): void {
   }
   const w = valueOf('annotation.round-trip', outcome, `encodeAnnotation(${type}, ${hex(value)})`);
   const note = format.decodeAnnotation(w.lo, w.hi);
-  ensure('annotation.round-trip', note.type === type && note.value === value, () => `(${type}, ${hex(value)}) reads back as (${note.type}, ${hex(note.value)})`);
+  ensure(
+    'annotation.round-trip',
+    note.type === type && note.value === value,
+    () => `(${type}, ${hex(value)}) reads back as (${note.type}, ${hex(note.value)})`,
+  );
   for (const level of levelsOf(format)) {
     const kind = format.kind(w.lo, w.hi, level);
     ensure('annotation.kind', kind === ENTRY.annotated, () => `${text(w)} at level ${level} is of kind ${kind} and must be annotated`);
@@ -37,7 +41,13 @@ export const invalidLaws: readonly FormatLaw[] = [
     name: 'annotation.refused',
     sentence: 'annotations of type 0 or above 15, negative or too wide values are refused',
     check(format) {
-      for (const [type, value] of [[0, 1n], [16, 1n], [1.5, 1n], [1, -1n], [1, 1n << 59n]] as const) {
+      for (const [type, value] of [
+        [0, 1n],
+        [16, 1n],
+        [1.5, 1n],
+        [1, -1n],
+        [1, 1n << 59n],
+      ] as const) {
         const outcome = format.encodeAnnotation(type, value);
         ensure('annotation.refused', outcome.kind !== 'done', `encodeAnnotation(${type}, ${value.toString()}) is done`);
         refusalForm(outcome, 'annotation');

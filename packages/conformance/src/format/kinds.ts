@@ -49,8 +49,16 @@ export const kindLaws: readonly FormatLaw[] = [
     check(format) {
       for (const level of levelsOf(format)) {
         kindIs('kind.zero', format, { lo: 0, hi: 0 }, level, ENTRY.zero);
-        ensure('kind.zero', format.numbers.leafType[levelIndex(level)] !== 0, `leafType at level ${level} is 0, which makes the zero word a leaf`);
-        ensure('kind.zero', format.numbers.tableType[levelIndex(level)] !== 0, `tableType at level ${level} is 0, which makes the zero word a table`);
+        ensure(
+          'kind.zero',
+          format.numbers.leafType[levelIndex(level)] !== 0,
+          `leafType at level ${level} is 0, which makes the zero word a leaf`,
+        );
+        ensure(
+          'kind.zero',
+          format.numbers.tableType[levelIndex(level)] !== 0,
+          `tableType at level ${level} is 0, which makes the zero word a table`,
+        );
       }
     },
   },
@@ -62,7 +70,11 @@ export const kindLaws: readonly FormatLaw[] = [
       ensure('kind.levels', leafType[4] !== -1 && tableType[4] === -1, 'level 3 has leaves and no tables');
       for (const level of levelsOf(format).filter((each) => each < 3)) {
         ensure('kind.levels', tableType[levelIndex(level)] !== -1, `level ${level} has no tables`);
-        ensure('kind.levels', tableType[levelIndex(level)] !== leafType[levelIndex(level)], `leaf and table are the same at level ${level}`);
+        ensure(
+          'kind.levels',
+          tableType[levelIndex(level)] !== leafType[levelIndex(level)],
+          `leaf and table are the same at level ${level}`,
+        );
       }
       for (const level of LEVELS) {
         const none = leafType[levelIndex(level)] === -1;
@@ -84,7 +96,11 @@ export const kindLaws: readonly FormatLaw[] = [
           continue;
         }
         const outcome = format.encodeLeaf({ attrIndex: 0 }, level);
-        ensure('kind.encode-leaf', outcome.kind !== 'done', `encodeLeaf at level ${level}, which has no leaves (${levelShift(format.geometry.granule, level)} bits), is done`);
+        ensure(
+          'kind.encode-leaf',
+          outcome.kind !== 'done',
+          `encodeLeaf at level ${level}, which has no leaves (${levelShift(format.geometry.granule, level)} bits), is done`,
+        );
         refusalForm(outcome, 'attributes');
       }
     },
@@ -94,7 +110,11 @@ export const kindLaws: readonly FormatLaw[] = [
     sentence: 'encodeTable gives a table at every level above 3',
     check(format) {
       const bits = valueOf('kind.encode-table', format.encodeTable(), 'encodeTable()');
-      const oa = valueOf('kind.encode-table', format.encodeOutput(2 ** format.geometry.pageShift, format.geometry.pageShift), 'encodeOutput of a page');
+      const oa = valueOf(
+        'kind.encode-table',
+        format.encodeOutput(2 ** format.geometry.pageShift, format.geometry.pageShift),
+        'encodeOutput of a page',
+      );
       for (const level of levelsOf(format).filter((each) => each < 3)) {
         kindIs('kind.encode-table', format, bits, level, ENTRY.table);
         kindIs('kind.encode-table', format, or(bits, oa), level, ENTRY.table);

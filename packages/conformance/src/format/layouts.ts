@@ -43,14 +43,26 @@ export const layoutLaws: readonly FormatLaw[] = [
           partitions('explain.recompose', fields, `explain(${text(w)}) at level ${level}`);
           let word = 0n;
           for (const each of fields) {
-            ensure('explain.recompose', each.value >= 0n && each.value >> BigInt(each.msb - each.lsb + 1) === 0n, `${each.name} has a value wider than the field`);
-            ensure('explain.meaning', each.meaning !== '' && !each.meaning.includes('\n'), `${each.name} of ${text(w)} has no meaning of one line`);
+            ensure(
+              'explain.recompose',
+              each.value >= 0n && each.value >> BigInt(each.msb - each.lsb + 1) === 0n,
+              `${each.name} has a value wider than the field`,
+            );
+            ensure(
+              'explain.meaning',
+              each.meaning !== '' && !each.meaning.includes('\n'),
+              `${each.name} of ${text(w)} has no meaning of one line`,
+            );
             word |= each.value << BigInt(each.lsb);
           }
           ensure('explain.recompose', word === big(w), () => `explain(${text(w)}) at level ${level} recomposes to ${hex(word)}`);
           const names = (list: readonly Field[]): string => list.map((each) => each.name).join();
           const expected = names(format.layout(format.kind(w.lo, w.hi, level), level));
-          ensure('explain.recompose', names(fields) === expected, `explain(${text(w)}) at level ${level} and the layout name different fields`);
+          ensure(
+            'explain.recompose',
+            names(fields) === expected,
+            `explain(${text(w)}) at level ${level} and the layout name different fields`,
+          );
         });
       }
     },

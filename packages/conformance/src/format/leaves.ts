@@ -15,11 +15,13 @@ export interface LeafCase {
 
 /** Leaves that the format itself builds. */
 export function legalLeaves(format: Format, level: Level): fc.Arbitrary<LeafCase> {
-  return fc.record({ request: legalAttributes(format), oa: outputs(format, levelShift(format.geometry.granule, level)) }).map(({ request, oa }) => {
-    const bits = valueOf('kind.encode-leaf', format.encodeLeaf(request, level), `encodeLeaf at level ${level}`);
-    const address = valueOf('address.encode', format.encodeOutput(oa, format.geometry.pageShift), `encodeOutput of ${oa}`);
-    return { request, oa, bits, word: or(bits, address) };
-  });
+  return fc
+    .record({ request: legalAttributes(format), oa: outputs(format, levelShift(format.geometry.granule, level)) })
+    .map(({ request, oa }) => {
+      const bits = valueOf('kind.encode-leaf', format.encodeLeaf(request, level), `encodeLeaf at level ${level}`);
+      const address = valueOf('address.encode', format.encodeOutput(oa, format.geometry.pageShift), `encodeOutput of ${oa}`);
+      return { request, oa, bits, word: or(bits, address) };
+    });
 }
 
 /** The names of the fields in which two leaves differ. */

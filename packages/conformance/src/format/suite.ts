@@ -1,7 +1,7 @@
 import type { Backend, Features, Format, FormatConfig } from '@granule/contract';
 import type { TableGeometry } from '@granule/geometry';
 import { geometryName, someGeometries } from '../arbitraries/geometries.js';
-import { ensure, type Budget, type Runner } from '../law.js';
+import { budgetOf, ensure, type Budget, type Runner } from '../law.js';
 import { accessLaws } from './access.js';
 import { addressLaws } from './addresses.js';
 import { attributeLaws } from './attributes.js';
@@ -20,6 +20,8 @@ export interface FormatConformanceOptions extends Runner {
   /** Random cases per law and level; default 25. */
   readonly runs?: number;
   readonly seed?: number;
+  /** Whether a failing case is made as small as it gets; default true. */
+  readonly shrink?: boolean;
 }
 
 /** A law of formats. `check` throws under the name of the assertion that does not hold. */
@@ -31,7 +33,13 @@ export interface FormatLaw {
 
 /** Every law of {@link formatConformance}, by topic. */
 export const formatLaws: readonly FormatLaw[] = [
-  ...kindLaws, ...attributeLaws, ...addressLaws, ...accessLaws, ...invalidLaws, ...breakLaws, ...layoutLaws,
+  ...kindLaws,
+  ...attributeLaws,
+  ...addressLaws,
+  ...accessLaws,
+  ...invalidLaws,
+  ...breakLaws,
+  ...layoutLaws,
 ];
 
 function formatsOf(backend: Backend, regime: string, options: FormatConformanceOptions): readonly Format[] {
@@ -43,12 +51,13 @@ function formatsOf(backend: Backend, regime: string, options: FormatConformanceO
 }
 
 /**
- * The laws that every format keeps, over each regime and geometry of a backend, at every level. Runner-agnostic: pass `describe` and `it` of vitest or
- * `node:test`. A failure names the assertion, says one sentence, and shows the smallest words that break it with the seed that reproduces them.
+ * The laws that every format keeps, over each regime and geometry of a backend, at every level. Runner-agnostic: pass `describe` and `it`
+ * of vitest or `node:test`. A failure names the assertion, says one sentence, and shows the smallest words that break it with the seed
+ * that reproduces them.
  */
 export function formatConformance(backend: Backend, options: FormatConformanceOptions): void {
-  const { describe, it, runs = 25, seed } = options;
-  const budget: Budget = seed === undefined ? { runs } : { runs, seed };
+  const { describe, it } = options;
+  const budget = budgetOf(options, 25);
   for (const regime of options.regimes ?? backend.regimes) {
     const formats = formatsOf(backend, regime, options);
     describe(`${backend.name} ${regime}`, () => {

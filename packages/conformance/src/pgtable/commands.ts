@@ -34,7 +34,8 @@ export type Command =
 export function commandText(command: Command): string {
   const { op, ia, ...rest } = command;
   const named = Object.entries(rest).map(([name, value]) => {
-    const shown = typeof value === 'number' && name !== 'type' ? hex(value) : typeof value === 'object' ? JSON.stringify(value) : String(value);
+    const shown =
+      typeof value === 'number' && name !== 'type' ? hex(value) : typeof value === 'object' ? JSON.stringify(value) : String(value);
     return `${name} ${shown}`;
   });
   return [op, hex(ia), ...named].join(' ');
@@ -54,7 +55,9 @@ function placesOf(format: Format): Places {
   const { iaBits, startLevel, entryTables, stride } = format.geometry;
   const limit = 2 ** iaBits;
   const page = spanOf(format, 3);
-  const spans = ([2, 1, 0] as const).filter((level) => level >= startLevel && spanOf(format, level) < limit).map((level) => spanOf(format, level));
+  const spans = ([2, 1, 0] as const)
+    .filter((level) => level >= startLevel && spanOf(format, level) < limit)
+    .map((level) => spanOf(format, level));
   const entryTable = entryTables > 1 ? [spanOf(format, startLevel) * 2 ** stride] : [];
   const leafSpans = spans.slice(0, 2);
   const top = 2 ** (outputBits(format) - 1);
@@ -68,25 +71,65 @@ function placesOf(format: Format): Places {
 
 function addresses({ page, edges }: Places): fc.Arbitrary<number> {
   const steps = fc.constantFrom(0, 0, 0, 1, 2, -1, -2, -3).map((pages) => pages * page);
-  return fc.tuple(fc.constantFrom(...edges), steps, fc.constantFrom(0, 0, 0, 1, page - 1)).map(([edge, step, odd]) => Math.max(0, edge + step + odd));
+  return fc
+    .tuple(fc.constantFrom(...edges), steps, fc.constantFrom(0, 0, 0, 1, page - 1))
+    .map(([edge, step, odd]) => Math.max(0, edge + step + odd));
 }
 
 const mapOptions: fc.Arbitrary<MapOptions | undefined> = fc.constantFrom<(MapOptions | undefined)[]>(
-  undefined, undefined, {}, { pages: true }, { over: 'replace' }, { over: 'replace', pages: true }, { minBlockLevel: 2 }, { over: 'refuse' },
+  undefined,
+  undefined,
+  {},
+  { pages: true },
+  { over: 'replace' },
+  { over: 'replace', pages: true },
+  { minBlockLevel: 2 },
+  { over: 'refuse' },
 );
 
 const prepared = fc.constantFrom<(MapCommand['prepared'] | undefined)[]>(undefined, undefined, undefined, 'commit', 'cancel');
 
-const unmapOptions: fc.Arbitrary<UnmapOptions | undefined> = fc.constantFrom<(UnmapOptions | undefined)[]>(undefined, {}, { tlbi: 'deferred' }, { tlbi: 'each' });
+const unmapOptions: fc.Arbitrary<UnmapOptions | undefined> = fc.constantFrom<(UnmapOptions | undefined)[]>(
+  undefined,
+  {},
+  { tlbi: 'deferred' },
+  { tlbi: 'each' },
+);
 
-const additions: readonly Addition[] = [{ read: true }, { write: true }, { read: true, write: true }, { px: true, ux: true }, { px: false, ux: false }];
+const additions: readonly Addition[] = [
+  { read: true },
+  { write: true },
+  { read: true, write: true },
+  { px: true, ux: true },
+  { px: false, ux: false },
+];
 
-function mapCommands(places: Places, ia: fc.Arbitrary<number>, size: fc.Arbitrary<number>, palette: readonly AttributeRequest[]): fc.Arbitrary<Command> {
+function mapCommands(
+  places: Places,
+  ia: fc.Arbitrary<number>,
+  size: fc.Arbitrary<number>,
+  palette: readonly AttributeRequest[],
+): fc.Arbitrary<Command> {
   return fc
-    .record({ ia, size, offset: fc.constantFrom(...places.offsets), attributes: fc.constantFrom(...palette), options: mapOptions, prepared })
+    .record({
+      ia,
+      size,
+      offset: fc.constantFrom(...places.offsets),
+      attributes: fc.constantFrom(...palette),
+      options: mapOptions,
+      prepared,
+    })
     .map(({ ia: address, size: bytes, offset, attributes, options, prepared: how }): Command => {
       const output = Math.floor(address / places.page) * places.page + offset;
-      return { op: 'map', ia: address, size: bytes, output, attributes, ...(options === undefined ? {} : { options }), ...(how === undefined ? {} : { prepared: how }) };
+      return {
+        op: 'map',
+        ia: address,
+        size: bytes,
+        output,
+        attributes,
+        ...(options === undefined ? {} : { options }),
+        ...(how === undefined ? {} : { prepared: how }),
+      };
     });
 }
 
@@ -105,10 +148,26 @@ export function commandSequences(format: Format, length: number): fc.Arbitrary<r
     const command: fc.Arbitrary<Command> = fc.oneof(
       { arbitrary: map, weight: 8 },
       { arbitrary: unmap, weight: 4 },
-      { arbitrary: fc.record({ op: fc.constantFrom('write-protect' as const, 'merge' as const, 'merge' as const, 'flush' as const), ia, size }), weight: 3 },
+      {
+        arbitrary: fc.record({
+          op: fc.constantFrom('write-protect' as const, 'merge' as const, 'merge' as const, 'flush' as const),
+          ia,
+          size,
+        }),
+        weight: 3,
+      },
       { arbitrary: fc.record({ op: op('age'), ia, size, clear: fc.boolean() }), weight: 2 },
       { arbitrary: fc.record({ op: op('split'), ia, size, toLevel: fc.constantFrom<(2 | 3)[]>(3, 3, 2) }), weight: 2 },
-      { arbitrary: fc.record({ op: op('annotate'), ia, size, type: fc.integer({ min: 1, max: 15 }), value: fc.bigInt({ min: 0n, max: 255n }) }), weight: 2 },
+      {
+        arbitrary: fc.record({
+          op: op('annotate'),
+          ia,
+          size,
+          type: fc.integer({ min: 1, max: 15 }),
+          value: fc.bigInt({ min: 0n, max: 255n }),
+        }),
+        weight: 2,
+      },
       { arbitrary: fc.record({ op: fc.constantFrom('make-young' as const, 'lookup' as const), ia }), weight: 2 },
       { arbitrary: fc.record({ op: op('query'), ia, size }), weight: 1 },
       { arbitrary: fc.record({ op: op('query'), ia, size, limit: fc.integer({ min: 1, max: 3 }) }), weight: 1 },

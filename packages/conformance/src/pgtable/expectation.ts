@@ -12,7 +12,10 @@ export type Expectation =
   | { readonly type: 'no-leaf' }
   | StatesExpected;
 
-/** Done, with one of these states (the first takes the fewest tables), unless the pool is exhausted. `undefined`: more tables than there ever were. */
+/**
+ * Done, with one of these states (the first takes the fewest tables), unless the pool is exhausted. `undefined`: more tables than there
+ * ever were.
+ */
 export interface StatesExpected {
   readonly type: 'states';
   readonly states: readonly (State | undefined)[];
@@ -51,7 +54,13 @@ function pagesOf(format: Format, ia: number, size: number): Range | readonly str
 
 const failed = (outcome: Outcome<unknown>): readonly string[] => (outcome.kind === 'done' ? [] : ['id' in outcome ? outcome.id : '']);
 
-function expectMap(format: Format, state: State, command: Command & { readonly op: 'map' }, pages: Range | readonly string[], limit: number): Expectation {
+function expectMap(
+  format: Format,
+  state: State,
+  command: Command & { readonly op: 'map' },
+  pages: Range | readonly string[],
+  limit: number,
+): Expectation {
   const { output, attributes, options = {} } = command;
   const bits = format.encodeLeaf(attributes, 3);
   const range = 'start' in pages ? pages : undefined;
@@ -69,7 +78,13 @@ function expectMap(format: Format, state: State, command: Command & { readonly o
   return { type: 'states', states: [attempt(() => mapped(format, state, request, limit))], undone: command.prepared === 'cancel' };
 }
 
-function expectAnnotate(format: Format, state: State, command: Command & { readonly op: 'annotate' }, range: Range, limit: number): Expectation {
+function expectAnnotate(
+  format: Format,
+  state: State,
+  command: Command & { readonly op: 'annotate' },
+  range: Range,
+  limit: number,
+): Expectation {
   const note = format.encodeAnnotation(command.type, command.value);
   if (note.kind !== 'done') {
     return { type: 'refused', ids: failed(note) };
@@ -80,8 +95,12 @@ function expectAnnotate(format: Format, state: State, command: Command & { reado
 /** Blocks of the range cut where they meet it, or whole. */
 function expectSplit(format: Format, state: State, range: Range, toLevel: Level, limit: number): Expectation {
   const met = state.filter((each) => meets(format, each, range) && each.level < toLevel);
-  const whole = met.length === 0 ? range : { start: Math.min(range.start, met[0].start), end: Math.max(range.end, endOf(format, met[met.length - 1])) };
-  return { type: 'states', states: [attempt(() => splitIn(format, state, range, toLevel, limit)), attempt(() => splitIn(format, state, whole, toLevel, limit))] };
+  const whole =
+    met.length === 0 ? range : { start: Math.min(range.start, met[0].start), end: Math.max(range.end, endOf(format, met[met.length - 1])) };
+  return {
+    type: 'states',
+    states: [attempt(() => splitIn(format, state, range, toLevel, limit)), attempt(() => splitIn(format, state, whole, toLevel, limit))],
+  };
 }
 
 /** Tables that the range meets, or those that lie in it. */
@@ -92,7 +111,8 @@ function expectMerge(format: Format, state: State, range: Range): Expectation {
   return { type: 'states', states: [meeting, inside], answer: (after) => tables - countTables(tablesOf(format, after)) };
 }
 
-const accessed = (format: Format, leaf: LeafEntry): boolean => ((leaf.bits.lo & format.numbers.afLo) | (leaf.bits.hi & format.numbers.afHi)) !== 0;
+const accessed = (format: Format, leaf: LeafEntry): boolean =>
+  ((leaf.bits.lo & format.numbers.afLo) | (leaf.bits.hi & format.numbers.afHi)) !== 0;
 
 const setting = ({ lo, hi }: Words): Change => ({ loClear: 0, loSet: lo, hiClear: 0, hiSet: hi });
 const clearing = ({ lo, hi }: Words): Change => ({ loClear: lo, loSet: 0, hiClear: hi, hiSet: 0 });

@@ -17,14 +17,16 @@ export interface MapRequest {
 
 /** The first leaf of the range that goes elsewhere than the request. */
 export function conflict(format: Format, state: State, { range, output }: MapRequest): LeafEntry | undefined {
-  return state.find((each): each is LeafEntry => each.kind === 'leaf' && meets(format, each, range) && each.output - each.start !== output - range.start);
+  return state.find(
+    (each): each is LeafEntry => each.kind === 'leaf' && meets(format, each, range) && each.output - each.start !== output - range.start,
+  );
 }
 
 /** Maps by the largest leaves that fit; a leaf that already says what is wanted stays, whatever its level. */
 export function mapped(format: Format, state: State, request: MapRequest, limit: number): State {
   const { range, output, bits, options } = request;
   const offset = output - range.start;
-  const minLevel = options.pages === true ? 3 : (options.minBlockLevel ?? format.geometry.startLevel);
+  const minLevel = options.pages === true ? 3 : options.minBlockLevel ?? format.geometry.startLevel;
   const result: Entry[] = [];
   let tables = 0;
   const place = (level: Level, base: number, there: State): void => {
@@ -151,7 +153,8 @@ function mergeLevel(format: Format, state: State, level: Level, entries: number,
   for (let i = 0; i < state.length; ) {
     const first = state[i];
     const last = i + entries - 1;
-    const inOrder = first.kind === 'leaf' && first.level === level && first.start % span === 0 && first.output % span === 0 && last < state.length;
+    const inOrder =
+      first.kind === 'leaf' && first.level === level && first.start % span === 0 && first.output % span === 0 && last < state.length;
     if (inOrder && takes({ start: first.start, end: first.start + span }) && uniform(format, state.slice(i, last + 1))) {
       result.push({ ...first, level: parent });
       i = last + 1;
@@ -169,7 +172,10 @@ function uniform(format: Format, group: State): boolean {
   const span = spanOf(format, first.level);
   return group.every(
     (each, i) =>
-      each.kind === 'leaf' && each.level === first.level && each.start === first.start + i * span && each.output === first.output + i * span &&
+      each.kind === 'leaf' &&
+      each.level === first.level &&
+      each.start === first.start + i * span &&
+      each.output === first.output + i * span &&
       sameWords(each.bits, first.bits),
   );
 }

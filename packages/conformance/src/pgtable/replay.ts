@@ -38,13 +38,21 @@ export class Shadow {
   }
 
   private write(op: string, effect: WriteEffect): void {
-    ensure(`${op}.effects-run`, effect.old.length === 2 && effect.new.length === 2, () => `old and new do not have 2 words an entry: ${effectText(effect)}`);
+    ensure(
+      `${op}.effects-run`,
+      effect.old.length === 2 && effect.new.length === 2,
+      () => `old and new do not have 2 words an entry: ${effectText(effect)}`,
+    );
     const bytes = 2 ** this.format.geometry.pageShift;
     const pa = effect.table + 8 * effect.index;
     const page = this.pageAt(Math.floor(pa / bytes) * bytes);
     const at = (pa % bytes) / 4;
     const same = page[at] === effect.old[0] && page[at + 1] === effect.old[1];
-    ensure(`${op}.effects-old`, same, () => `the entry held ${hex(page[at + 1], 8)}:${hex(page[at], 8)} (hi:lo) before ${effectText(effect)}`);
+    ensure(
+      `${op}.effects-old`,
+      same,
+      () => `the entry held ${hex(page[at + 1], 8)}:${hex(page[at], 8)} (hi:lo) before ${effectText(effect)}`,
+    );
     const rule = this.format.mustBreak(effect.old[0], effect.old[1], effect.new[0], effect.new[1], effect.level);
     ensure(`${op}.effects-bbm`, rule === undefined, () => `break-before-make is missing (${rule?.id ?? ''}) in ${effectText(effect)}`);
     page[at] = effect.new[0];
@@ -74,7 +82,11 @@ export class Shadow {
       const shadow = this.pages.get(page.pa);
       const actual = memory.words.subarray(word, word + bytes / 4);
       const i = actual.findIndex((each, at) => each !== (shadow?.[at] ?? 0));
-      ensure(`${op}.effects-replay`, i === -1, () => `entry ${Math.floor(i / 2)} of the level-${page.level} table at ${hex(page.pa)} is not what the effects wrote`);
+      ensure(
+        `${op}.effects-replay`,
+        i === -1,
+        () => `entry ${Math.floor(i / 2)} of the level-${page.level} table at ${hex(page.pa)} is not what the effects wrote`,
+      );
     }
   }
 }
@@ -95,7 +107,11 @@ export function writesAreNamed(format: Format, op: string, effects: readonly Eff
       continue;
     }
     const address = page.start + ((pa - pagePa) / 8) * spanOf(format, page.level);
-    ensure(`${op}.effects-address`, effect.level === page.level && effect.address === address, () => `the entry is of level ${page.level} at ${hex(address)}: ${effectText(effect)}`);
+    ensure(
+      `${op}.effects-address`,
+      effect.level === page.level && effect.address === address,
+      () => `the entry is of level ${page.level} at ${hex(address)}: ${effectText(effect)}`,
+    );
   }
 }
 
@@ -112,6 +128,11 @@ export function invalidates(format: Format, op: string, effects: readonly Effect
   }
   const write = effects[gone];
   const inside = write.type === 'write' && (write.after ?? []).some((each) => each.type === 'tlbi');
-  const later = effects.slice(gone + 1).some((each) => each.type === 'tlbi' || (each.type === 'write' && [...(each.before ?? []), ...(each.after ?? [])].some((e) => e.type === 'tlbi')));
+  const later = effects
+    .slice(gone + 1)
+    .some(
+      (each) =>
+        each.type === 'tlbi' || (each.type === 'write' && [...(each.before ?? []), ...(each.after ?? [])].some((e) => e.type === 'tlbi')),
+    );
   ensure(`${op}.effects-tlbi`, inside || later, () => `no TLB invalidation follows ${effectText(write)}`);
 }

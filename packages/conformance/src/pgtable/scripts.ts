@@ -1,6 +1,5 @@
 import type { AttributeRequest, Format } from '@granule/contract';
 import { levelIndex } from '@granule/contract';
-import type { Level } from '@granule/geometry';
 import { outputBits } from '../arbitraries/addresses.js';
 import type { Command } from './commands.js';
 import { spanOf } from './state.js';
@@ -20,14 +19,15 @@ interface Ground {
   readonly other: AttributeRequest;
 }
 
-const accepted = (format: Format, request: AttributeRequest): AttributeRequest => (format.encodeLeaf(request, 3).kind === 'done' ? request : { ...request, attrIndex: 0 });
+const accepted = (format: Format, request: AttributeRequest): AttributeRequest =>
+  format.encodeLeaf(request, 3).kind === 'done' ? request : { ...request, attrIndex: 0 };
 
 function groundOf(format: Format): Ground {
   const page = spanOf(format, 3);
   const level = format.geometry.startLevel < 2 || format.numbers.leafType[levelIndex(2)] !== -1 ? 2 : 3;
   return {
     page,
-    block: spanOf(format, level as Level),
+    block: spanOf(format, level),
     limit: 2 ** format.geometry.iaBits,
     outputs: 2 ** outputBits(format),
     plain: accepted(format, {}),
@@ -82,8 +82,8 @@ const blocks = ({ page, block, plain, other }: Ground): readonly Script[] => [
       { op: 'map', ia: 0, size: block, output: page, attributes: plain, prepared: 'commit' },
       { op: 'merge', ia: 0, size: block },
       { op: 'lookup', ia: block - 1 },
-      { op: 'query', ia: page + 1, size: page },
       { op: 'unmap', ia: page + 1, size: page },
+      { op: 'query', ia: 2 * page + 1, size: page },
       { op: 'unmap', ia: 0, size: block - page },
       { op: 'unmap', ia: block - page, size: 1 },
     ],
@@ -126,6 +126,29 @@ const refusals = ({ page, block, limit, outputs, plain }: Ground): readonly Scri
   },
 ];
 
+/** More blocks than the suite's pools have pages. */
+const MANY = 32;
+
+const pools = ({ page, block, limit, plain }: Ground): readonly Script[] => {
+  const size = Math.min(MANY * block, limit / 2);
+  return [
+    {
+      name: 'operations that need more tables than there are are refused whole',
+      commands: [
+        { op: 'map', ia: 0, size: page, output: page, attributes: plain },
+        { op: 'map', ia: 0, size, output: page, attributes: plain },
+        { op: 'map', ia: 0, size, output: page, attributes: plain, prepared: 'commit' },
+        { op: 'unmap', ia: 0, size: page },
+        { op: 'map', ia: 0, size, output: 0, attributes: plain },
+        { op: 'split', ia: 0, size },
+        { op: 'annotate', ia: 0, size: 2 * page, type: 1, value: 1n },
+        { op: 'map', ia: 0, size, output: page, attributes: plain, options: { over: 'replace' } },
+        { op: 'unmap', ia: 0, size },
+      ],
+    },
+  ];
+};
+
 const marks = ({ page, block, plain }: Ground): readonly Script[] => [
   {
     name: 'annotations replace mappings, survive where nothing touches them, and make way for a mapping',
@@ -162,5 +185,5 @@ const marks = ({ page, block, plain }: Ground): readonly Script[] => [
 /** Fixed sequences that reach what every core must get right, whatever the random ones reach. */
 export function scripts(format: Format): readonly Script[] {
   const ground = groundOf(format);
-  return [...blocks(ground), ...refusals(ground), ...marks(ground)];
+  return [...blocks(ground), ...refusals(ground), ...marks(ground), ...pools(ground)];
 }

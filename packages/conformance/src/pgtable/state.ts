@@ -58,7 +58,12 @@ export function wordOf(format: Format, entry: Entry): Words {
 export function pieces(format: Format, leaf: LeafEntry): readonly LeafEntry[] {
   const level = (leaf.level + 1) as Level;
   const span = spanOf(format, level);
-  return Array.from({ length: 2 ** format.geometry.stride }, (_, i) => ({ ...leaf, level, start: leaf.start + i * span, output: leaf.output + i * span }));
+  return Array.from({ length: 2 ** format.geometry.stride }, (_, i) => ({
+    ...leaf,
+    level,
+    start: leaf.start + i * span,
+    output: leaf.output + i * span,
+  }));
 }
 
 /** First addresses of the tables that a state needs, by level index; the entry tables are not among them. */

@@ -1,8 +1,8 @@
 import type { Backend, Format, FormatConfig, PageTableCore } from '@granule/contract';
-import { stage1Geometry, stage2Geometry, type Granule, type Level, type TableGeometry } from '@granule/geometry';
+import { stage1Geometry, stage2Geometry, type Granule, type TableGeometry } from '@granule/geometry';
 import { geometryName } from '../arbitraries/geometries.js';
 import { refusalForm } from '../format/refusals.js';
-import { ConformanceError, ensure, forAll, type Budget, type Runner } from '../law.js';
+import { budgetOf, ConformanceError, ensure, forAll, type Runner } from '../law.js';
 import { commandSequences, commandText, type Command } from './commands.js';
 import { scripts } from './scripts.js';
 import { Subject, type MemoryFactory } from './subject.js';
@@ -21,16 +21,32 @@ export interface PageTableConformanceOptions extends Runner {
   /** Commands in a sequence at most; default 20. */
   readonly length?: number;
   readonly seed?: number;
+  /** Whether a failing case is made as small as it gets; default true. */
+  readonly shrink?: boolean;
 }
 
 /** Table pages beside the entry tables: few, so that they run out. */
 const POOL: Readonly<Record<Granule, number>> = { '4K': 14, '16K': 9, '64K': 6 };
 
 function defaultGeometries(): readonly TableGeometry[] {
-  const stage2 = ([['4K', 40, 1], ['4K', 48, 0], ['16K', 40, 2], ['16K', 47, 1], ['64K', 42, 2], ['64K', 36, 2]] as const).map(([granule, ipaBits, startLevel]) =>
-    stage2Geometry({ granule, ipaBits, startLevel: startLevel as Level }),
-  );
-  const stage1 = ([['4K', 39], ['4K', 48], ['16K', 36], ['64K', 48]] as const).map(([granule, vaBits]) => stage1Geometry({ granule, vaBits }));
+  const stage2 = (
+    [
+      ['4K', 40, 1],
+      ['4K', 48, 0],
+      ['16K', 40, 2],
+      ['16K', 47, 1],
+      ['64K', 42, 2],
+      ['64K', 36, 2],
+    ] as const
+  ).map(([granule, ipaBits, startLevel]) => stage2Geometry({ granule, ipaBits, startLevel: startLevel }));
+  const stage1 = (
+    [
+      ['4K', 39],
+      ['4K', 48],
+      ['16K', 36],
+      ['64K', 48],
+    ] as const
+  ).map(([granule, vaBits]) => stage1Geometry({ granule, vaBits }));
   return [...stage1, ...stage2].flatMap((each) => (each.kind === 'done' ? [each.value] : []));
 }
 
@@ -67,8 +83,8 @@ function refusesWithoutPages(core: PageTableCore, format: Format, memory: Memory
 }
 
 function suiteOf(core: PageTableCore, format: Format, options: PageTableConformanceOptions): void {
-  const { it, memory, runs = 20, length = 20, seed } = options;
-  const budget: Budget = seed === undefined ? { runs } : { runs, seed };
+  const { it, memory, length = 20 } = options;
+  const budget = budgetOf(options, 20);
   it('create.page-size: a memory of another page size is refused', () => refusesOtherPages(core, format, memory));
   it('create.pool: a memory without room for the entry tables is refused and unchanged', () => refusesWithoutPages(core, format, memory));
   for (const recorded of [true, false]) {
@@ -82,9 +98,10 @@ function suiteOf(core: PageTableCore, format: Format, options: PageTableConforma
 }
 
 /**
- * A page-table core against a naive model. After every command of fixed and of random sequences, the raw words of all tables are walked and compared with
- * the model, entry by entry; so are reference counts, pages taken, outcomes and answers. A refused operation has changed nothing. The effects, expanded
- * and replayed onto an empty copy of memory, give the same words, never replace a live entry that needs break-before-make, and name the entries' addresses.
+ * A page-table core against a naive model. After every command of fixed and of random sequences, the raw words of all tables are walked
+ * and compared with the model, entry by entry; so are reference counts, pages taken, outcomes and answers. A refused operation has changed
+ * nothing. The effects, expanded and replayed onto an empty copy of memory, give the same words, never replace a live entry that needs
+ * break-before-make, and name the entries' addresses.
  */
 export function pageTableConformance(core: PageTableCore, options: PageTableConformanceOptions): void {
   const { describe, backend, geometries = defaultGeometries() } = options;

@@ -9,7 +9,7 @@ export const CORE_MUTANTS = [
   { fault: 'empty-tables-stay', caughtBy: 'unmap.empty-table' },
   { fault: 'unmap-whole-blocks', caughtBy: 'unmap.contents' },
   { fault: 'unmap-keeps-annotations', caughtBy: 'unmap.contents' },
-  { fault: 'kind-of-next-level', caughtBy: 'map.contents' },
+  { fault: 'kind-of-next-level', caughtBy: 'lookup.entry' },
   { fault: 'block-alignment', caughtBy: 'map.contents' },
   { fault: 'overwrites', caughtBy: 'map.outcome' },
   { fault: 'annotation-stays', caughtBy: 'map.contents' },

@@ -1,5 +1,6 @@
-import { hex, toBigint } from '@granule/geometry/bits';
+import { hex } from '@granule/geometry/bits';
 import { type AddressPrinter, addressPrinter, type RegimeTables } from '../image/regime-tables.js';
+import { addressDigits, wordDigits } from '../image/digits.js';
 import type { Scan } from './mappings.js';
 import type { DumpWriter, Write } from './writer.js';
 
@@ -41,7 +42,7 @@ export function scanJson(scan: Scan): Record<string, unknown> {
 
 /** One object, `granule-dump/1`, written row by row. */
 export function jsonWriter(write: Write): DumpWriter {
-  let print: AddressPrinter = hex;
+  let print: AddressPrinter = addressDigits;
   let tableComma = '';
   let rowComma = '';
   return {
@@ -56,14 +57,14 @@ export function jsonWriter(write: Write): DumpWriter {
     mapping({ start, end, level, output, lo, hi, leaves, leaf }) {
       const names = leaf.attributes.map((name) => `"${name}"`).join(',');
       const what = `"permissions":"${leaf.permissions}","type":"${leaf.type}","attributes":[${names}]`;
-      const where = `"start":"${print(start)}","end":"${print(end)}","level":${level},"output":"${hex(output)}"`;
-      write(`${rowComma}\n{${where},${what},"descriptor":"${hex(toBigint(lo, hi))}","leaves":${leaves}}`);
+      const where = `"start":"${print(start)}","end":"${print(end)}","level":${level},"output":"${addressDigits(output)}"`;
+      write(`${rowComma}\n{${where},${what},"descriptor":"${wordDigits(lo, hi)}","leaves":${leaves}}`);
       rowComma = ',';
     },
     hole({ start, end, level, lo, hi, entries, reserved }) {
       if (lo !== 0 || hi !== 0) {
         const where = `"start":"${print(start)}","end":"${print(end)}","level":${level}`;
-        write(`${rowComma}\n{${where},"invalid":true,"reserved":${reserved},"descriptor":"${hex(toBigint(lo, hi))}","entries":${entries}}`);
+        write(`${rowComma}\n{${where},"invalid":true,"reserved":${reserved},"descriptor":"${wordDigits(lo, hi)}","entries":${entries}}`);
         rowComma = ',';
       }
     },

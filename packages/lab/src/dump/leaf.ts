@@ -101,28 +101,35 @@ function leafOf(tables: RegimeTables, lo: number, hi: number, level: Level, abov
   };
 }
 
-/** Describes leaves of one table. Tables have few kinds of leaf, so each kind is described once. */
+/** Slots of the cache in front of the map of known leaves; a power of two. */
+const SLOTS = 16;
+
+/** Describes leaves of one table. Tables have few kinds of leaf: each is described once, and equal leaves are the same object. */
 export function leafDescriber(tables: RegimeTables): (lo: number, hi: number, level: Level, above: Inherited) => Leaf {
   const known = new Map<string, Leaf>();
   const { leafOaLo, leafOaHi, oaTopBits, oaTopLsb } = tables.format.numbers;
   const top = oaTopBits === 0 ? 0 : ((1 << oaTopBits) - 1) << oaTopLsb;
-  let last: Leaf | undefined;
-  let lastLo = 0;
-  let lastHi = 0;
-  let lastPlace = -1;
+  const recent: (Leaf | undefined)[] = Array.from({ length: SLOTS });
+  const recentBits = new Int32Array(3 * SLOTS);
   return (lo, hi, level, above) => {
     const bitsLo = lo & ~(leafOaLo[level + 1] | top);
     const bitsHi = hi & ~leafOaHi[level + 1];
     const place = above * 8 + level + 1;
-    if (last !== undefined && bitsLo === lastLo && bitsHi === lastHi && place === lastPlace) {
-      return last;
+    const slot = (bitsLo ^ (bitsLo >>> 6) ^ (bitsHi >>> 20)) & (SLOTS - 1);
+    const found = recent[slot];
+    if (
+      found !== undefined &&
+      recentBits[3 * slot] === bitsLo &&
+      recentBits[3 * slot + 1] === bitsHi &&
+      recentBits[3 * slot + 2] === place
+    ) {
+      return found;
     }
     const key = `${place} ${bitsHi} ${bitsLo}`;
-    last = known.get(key) ?? leafOf(tables, lo, hi, level, above);
-    known.set(key, last);
-    lastLo = bitsLo;
-    lastHi = bitsHi;
-    lastPlace = place;
-    return last;
+    const leaf = known.get(key) ?? leafOf(tables, lo, hi, level, above);
+    known.set(key, leaf);
+    recent[slot] = leaf;
+    recentBits.set([bitsLo, bitsHi, place], 3 * slot);
+    return leaf;
   };
 }

@@ -4,7 +4,7 @@ import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { hex, toBigint } from '@granule/geometry/bits';
 import type { Level } from '@granule/geometry';
 import type { Run } from '@granule/pgtable';
-import { mappings, STOP } from '@granule/pgtable';
+import { mappings, STOP, walk } from '@granule/pgtable';
 import { addressOfWord, type AddressPrinter, addressPrinter, type RegimeTables } from '../image/regime-tables.js';
 import { inherit, type Inherited, type Leaf, leafDescriber, NO_LIMITS } from './leaf.js';
 
@@ -66,7 +66,10 @@ export interface ScanOptions {
   readonly end?: InputAddress;
   /** Join neighbours; true by default. */
   readonly merge?: boolean;
-  /** How many tables may be entered again before the scan gives up; tables that refer to each other can be entered 2^36 times. */
+  /**
+   * How many tables may be entered again, on top of four times each table there is (a table mapped into itself for the kernel's own use
+   * needs three), before the scan gives up; tables that refer to each other can be entered 2^36 times. Default 1024.
+   */
   readonly revisits?: number;
 }
 
@@ -88,7 +91,7 @@ export interface Scan {
 }
 
 export const MAX_FINDINGS = 100;
-const MAX_REVISITS = 2 ** 14;
+const MAX_REVISITS = 1024;
 
 /**
  * Reads every mapping of a range in order. Bounded in time and memory on any image: a table that is entered again is a finding, and after
@@ -98,6 +101,8 @@ export function readMappings(tables: RegimeTables, sink: MappingSink, options: S
   return new Scanner(tables, sink, options).scan();
 }
 
+type Lost = 'outside-memory' | 'page-limit';
+
 class Scanner {
   readonly #tables: RegimeTables;
   readonly #sink: MappingSink;
@@ -105,7 +110,8 @@ class Scanner {
   readonly #describe: ReturnType<typeof leafDescriber>;
   readonly #print: AddressPrinter;
   readonly #pageShift: number;
-  readonly #seen = new Map<number, number>();
+  /** First words of the tables entered. */
+  readonly #seen = new Set<number>();
   /** First word of the table now walked at each level, and the limits that the tables down to it set; by level + 1. */
   readonly #path = [-1, -1, -1, -1, -1];
   readonly #above: Inherited[] = [0, 0, 0, 0, 0];
@@ -134,12 +140,18 @@ class Scanner {
     const { geometry } = this.#tables.format;
     const { start = 0, end = 2 ** geometry.iaBits } = this.#options;
     this.#tableCount[geometry.startLevel + 1] = geometry.entryTables;
-    const failure = mappings(this.#tables, start, end, {
-      leaves: (run, word, count, address) => this.#onLeaves(run, word, count, address),
-      other: (run) => this.#onOther(run),
-      enter: (run) => this.#onEnter(run),
-      lost: (run, reason) => this.#onLost(run, reason),
-    });
+    const common = { enter: (run: Run) => this.#onEnter(run), lost: (run: Run, reason: Lost) => this.#onLost(run, reason) };
+    const failure =
+      this.#options.merge === false
+        ? walk(this.#tables, start, end, {
+            ...common,
+            visit: (run) => (run.kind === ENTRY.leaf ? this.#eachLeaf(run) : this.#onOther(run), run.count),
+          })
+        : mappings(this.#tables, start, end, {
+            ...common,
+            leaves: (run, word, count, address) => this.#onLeaves(run, word, count, address),
+            other: (run) => this.#onOther(run),
+          });
     this.#flush();
     if (failure !== undefined) {
       this.#find(failure.id, failure.sentence);
@@ -180,20 +192,29 @@ class Scanner {
     const { level } = run;
     const { words } = this.#tables.memory;
     const span = this.#span(level);
-    this.#leaves[level + 1] += count;
-    this.#bytesMapped += count * span;
-    if (this.#options.merge === false) {
-      for (let i = 0; i < count; i++) {
-        this.#emit(this.#mapping(words[word + 2 * i], words[word + 2 * i + 1], level, address + i * span, 1, span));
-      }
-      return 0;
-    }
+    this.#count(level, count, span);
     const next = this.#mapping(words[word], words[word + 1], level, address, count, span);
     const { format } = this.#tables;
     const last = format.leafOutput(words[word + 2 * count - 2], words[word + 2 * count - 1], level);
     this.#checkOutput(next, last + span);
     this.#join(next);
     return 0;
+  }
+
+  #count(level: Level, leaves: number, span: number): void {
+    this.#leaves[level + 1] += leaves;
+    this.#bytesMapped += leaves * span;
+  }
+
+  #eachLeaf({ level, word, count, address }: Run): void {
+    const { words } = this.#tables.memory;
+    const span = this.#span(level);
+    this.#count(level, count, span);
+    for (let i = 0; i < count; i++) {
+      const mapping = this.#mapping(words[word + 2 * i], words[word + 2 * i + 1], level, address + i * span, 1, span);
+      this.#checkOutput(mapping, mapping.output + span);
+      this.#emit(mapping);
+    }
   }
 
   #mapping(lo: number, hi: number, level: Level, start: InputAddress, leaves: number, span: number): Mapping {
@@ -247,7 +268,7 @@ class Scanner {
     this.#flush();
     this.#annotated += run.count;
     const { words } = this.#tables.memory;
-    for (let i = 0; i < run.count; ) {
+    for (let i = 0; i < run.count;) {
       const at = run.word + 2 * i;
       let same = 1;
       while (i + same < run.count && words[at + 2 * same] === words[at] && words[at + 2 * same + 1] === words[at + 1]) {
@@ -266,7 +287,10 @@ class Scanner {
     if (reserved) {
       const count = entries === 1 ? 'The entry' : `${entries} entries`;
       const value = hex(toBigint(lo, hi));
-      this.#find('entry.reserved', `${count} for ${this.#print(start)} (level ${run.level}), ${value}: valid, but this level has no such descriptor.`);
+      this.#find(
+        'entry.reserved',
+        `${count} for ${this.#print(start)} (level ${run.level}), ${value}: valid, but this level has no such descriptor.`,
+      );
     }
     this.#sink.hole?.({ start, end: start + entries * span, level: run.level, lo, hi, entries, reserved });
   }
@@ -283,17 +307,26 @@ class Scanner {
       this.#flush();
       const { memory } = this.#tables;
       const to = this.#tables.format.tableOutput(run.lo, run.hi);
-      this.#sink.table({ from: addressOfWord(memory, run.table, this.#pageShift), to, level, index: run.index, address: run.address, again });
+      this.#sink.table({
+        from: addressOfWord(memory, run.table, this.#pageShift),
+        to,
+        level,
+        index: run.index,
+        address: run.address,
+        again,
+      });
     }
     if (!again) {
-      this.#seen.set(run.child, level);
+      this.#seen.add(run.child);
       this.#tableCount[level + 1]++;
       return 0;
     }
     return this.#onRevisit(run, level);
   }
 
-  /** The scan goes on below a table that it has seen, since its leaves count at every place where it hangs, until there have been too many. */
+  /**
+   * The scan goes on below a table that it has seen, since its leaves count at every place where it hangs, until there have been too many.
+   */
   #onRevisit(run: Run, level: Level): number {
     const table = hex(this.#tables.format.tableOutput(run.lo, run.hi));
     const entry = `the entry for ${this.#print(run.address)} (level ${run.level})`;
@@ -302,7 +335,7 @@ class Scanner {
     } else {
       this.#find('table.shared', `The table at ${table} is used twice: ${entry} names it too.`);
     }
-    if (this.#revisits-- > 0) {
+    if (this.#revisits-- + 4 * this.#seen.size > 0) {
       return 0;
     }
     this.#gaveUp = true;
@@ -310,17 +343,28 @@ class Scanner {
     return STOP;
   }
 
-  #onLost(run: Run, reason: 'outside-memory' | 'page-limit'): number {
+  #onLost(run: Run, reason: Lost): number {
     const table = hex(this.#tables.format.tableOutput(run.lo, run.hi));
     const entry = `the entry for ${this.#print(run.address)} (level ${run.level})`;
     if (reason === 'page-limit') {
       this.#gaveUp = true;
-      this.#find('table.page-limit', `The scan stopped at the table at ${table}, which ${entry} names: the limit of loaded table pages is reached.`);
+      this.#find(
+        'table.page-limit',
+        `The scan stopped at the table at ${table}, which ${entry} names: the limit of loaded table pages is reached.`,
+      );
       return STOP;
     }
     this.#find('table.outside-memory', `The table at ${table}, which ${entry} names, is not in the image.`);
     this.#flush();
-    this.#sink.hole?.({ start: run.address, end: run.address + this.#span(run.level), level: run.level, lo: 0, hi: 0, entries: 1, reserved: false });
+    this.#sink.hole?.({
+      start: run.address,
+      end: run.address + this.#span(run.level),
+      level: run.level,
+      lo: 0,
+      hi: 0,
+      entries: 1,
+      reserved: false,
+    });
     return 0;
   }
 }

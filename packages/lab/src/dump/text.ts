@@ -1,5 +1,6 @@
-import { formatSize, hex, toBigint } from '@granule/geometry/bits';
+import { formatSize } from '@granule/geometry/bits';
 import { type AddressPrinter, addressPrinter, inputName, outputName, type RegimeTables } from '../image/regime-tables.js';
+import { addressDigits, wordDigits } from '../image/digits.js';
 import type { Hole, Mapping } from './mappings.js';
 import { counted, findingLines, leafNoun, summaryLines, titleLine } from './summary.js';
 import type { DumpWriter, Write } from './writer.js';
@@ -15,8 +16,9 @@ export function mappingRow(mapping: Mapping, print: AddressPrinter, permissionWi
   const size = formatSize(mapping.end - mapping.start).padStart(7);
   const attributes = leaf.attributes.filter((name) => name !== 'BLK').join(' ');
   const permissions = leaf.permissions.padEnd(permissionWidth);
-  const output = hex(mapping.output);
-  return `${range} ${size}  ${mapping.level}  ${leavesText(mapping).padEnd(10)}  ${output}  ${permissions}  ${leaf.type.padEnd(13)} ${attributes}`;
+  const output = addressDigits(mapping.output);
+  const type = leaf.type.padEnd(13);
+  return `${range} ${size}  ${mapping.level}  ${leavesText(mapping).padEnd(10)}  ${output}  ${permissions}  ${type} ${attributes}`;
 }
 
 /** The heading over {@link mappingRow}. */
@@ -33,11 +35,11 @@ export function permissionWidthOf(tables: RegimeTables): number {
 }
 
 export function textWriter(write: Write): DumpWriter {
-  let print: AddressPrinter = hex;
+  let print: AddressPrinter = addressDigits;
   let width = 3;
   const hole = ({ start, end, level, lo, hi, entries, reserved }: Hole): void => {
     if (lo !== 0 || hi !== 0) {
-      const what = `${counted(entries, 'entry').replace('entrys', 'entries')} ${hex(toBigint(lo, hi))}, ${reserved ? 'reserved' : 'invalid but not zero'}`;
+      const what = `${counted(entries, 'entry', 'entries')} ${wordDigits(lo, hi)}, ${reserved ? 'reserved' : 'invalid but not zero'}`;
       write(`${print(start)}-${print(end)} ${formatSize(end - start).padStart(7)}  ${level}  ! ${what}\n`);
     }
   };

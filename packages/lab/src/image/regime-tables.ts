@@ -1,7 +1,7 @@
 import type { Backend, TableMemory } from '@granule/contract';
-import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
-import { hex } from '@granule/geometry/bits';
+import { high32, type InputAddress, low32, type OutputAddress } from '@granule/geometry/bits';
 import type { Tables } from '@granule/pgtable';
+import { addressDigits, wordDigits } from './digits.js';
 
 /** One translation table of an image: what a walk needs, and where it comes from. */
 export interface RegimeTables extends Tables {
@@ -23,21 +23,22 @@ export interface RegimeTables extends Tables {
 /** Text of an input address. */
 export type AddressPrinter = (address: InputAddress) => string;
 
-const TOP_12 = '0xfff';
+/** Bits 63:52 of an upper-range address, in its high half. */
+const TOP_12 = 0xfff0_0000;
 
 /**
- * How input addresses of these tables print. Inside, an upper-range address is the offset from the range's start, 2^64 − 2^iaBits; it prints as the
- * whole address. The end of the upper range prints as 2^64, 17 digits.
+ * How input addresses of these tables print. Inside, an upper-range address is the offset from the range's start, 2^64 − 2^iaBits; it
+ * prints as the whole address. The end of the upper range prints as 2^64, 17 digits.
  */
 export function addressPrinter(tables: Tables): AddressPrinter {
   const { format } = tables;
   if (!format.upper) {
-    return hex;
+    return addressDigits;
   }
   const start = 2 ** 52 - 2 ** format.geometry.iaBits;
   return (address) => {
     const low = start + address;
-    return low === 2 ** 52 ? '0x10000000000000000' : TOP_12 + low.toString(16).padStart(13, '0');
+    return low === 2 ** 52 ? '0x10000000000000000' : wordDigits(low32(low), high32(low) + TOP_12);
   };
 }
 
