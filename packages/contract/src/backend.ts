@@ -3,6 +3,7 @@ import type { Granule, TableGeometry } from '@granule/geometry';
 import type { FaultValue } from './fault.js';
 import type { Format } from './format.js';
 import type { Outcome } from './outcome.js';
+import type { ControlChoices, TranslationControls } from './translation.js';
 import type { ExplainedField, Field } from './words.js';
 
 /** What an implementation has, from its ID registers. Names are the features' own, lower case. */
@@ -39,6 +40,12 @@ export interface Features {
   readonly dic: boolean;
   /** VMID bits, 8 or 16. */
   readonly vmidBits: number;
+  /** FEAT_MTE2: Tagged memory. */
+  readonly mte?: boolean;
+  /** FEAT_PAuth: TCR.TBID exists. */
+  readonly pauth?: boolean;
+  /** FEAT_RAS: HCR_EL2.TEA exists. */
+  readonly ras?: boolean;
 }
 
 export interface FormatConfig {
@@ -89,6 +96,11 @@ export interface RegisterCodec {
   }>;
   /** Every table of this regime that the registers put in force; a TTBR that is switched off (EPD) is left out. Refused: `registers.*`. */
   roots(registers: Registers, regime: string, features?: Partial<Features>): Outcome<readonly RegimeRoot[]>;
+  /**
+   * Everything that a walker needs to know, legal or not: an illegal configuration is a range without a format. Total for any register values; not
+   * modelled are extensions that change the descriptor format.
+   */
+  controls?(registers: Registers, features: Partial<Features>, choices?: ControlChoices): Outcome<TranslationControls>;
 }
 
 /** Operand of a maintenance or AT instruction, by field. */
@@ -99,11 +111,46 @@ export interface InstructionCodec {
   explain(name: string, operand: bigint): Outcome<readonly ExplainedField[]>;
 }
 
+/** What PAR shows of a translation that succeeded. */
+export interface ParSuccess {
+  readonly output: OutputAddress;
+  /** As a MAIR byte. */
+  readonly attributes: number;
+  /** SH[1:0]: 0 non, 2 outer, 3 inner. */
+  readonly shareability: number;
+}
+
+/** The access that was aborted, as far as a syndrome tells of it. */
+export interface AbortedAccess {
+  /** Exception level that made the access, and the one that the abort is taken to. */
+  readonly from: number;
+  readonly to: number;
+  /** The address as the program gave it, all 64 bits. */
+  readonly va: bigint;
+  readonly write: boolean;
+  /** A cache maintenance or address translation instruction. */
+  readonly maintenance?: boolean;
+  /** A load or store of one register, which a stage-2 abort describes (ISV): SAS, SSE, SRT, SF, AR. */
+  readonly transfer?: { readonly sas: number; readonly signed: boolean; readonly register: number; readonly wide: boolean; readonly ordered: boolean };
+}
+
+/** Syndrome registers after an abort. `hpfar` is there where the architecture defines it. */
+export interface Abort {
+  readonly el: number;
+  readonly esr: bigint;
+  readonly far: bigint;
+  readonly hpfar?: bigint;
+}
+
 export interface FaultCodec {
   /** PAR after an address-translation instruction that faulted. */
   par(fault: FaultValue): bigint;
+  /** PAR after one that succeeded. */
+  parSuccess?(translated: ParSuccess): bigint;
   /** Fault status code: DFSC/IFSC/FST, 6 bits. */
   statusCode(fault: FaultValue): number;
+  /** The syndrome of an abort. */
+  abort?(fault: FaultValue, access: AbortedAccess): Abort;
 }
 
 export interface Backend {

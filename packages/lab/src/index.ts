@@ -20,3 +20,5 @@ export {
   type TableComparison,
 } from './replay/report.js';
 export type { RunFiles } from './replay/run-directory.js';
+export { compare, type Verdict } from './cases/compare.js';
+export { type Answer, type BackendOf, runCase } from './cases/run.js';

@@ -40,6 +40,13 @@ function granules(mmfr0: Fields): Pick<Features, 'granules1' | 'granules2' | 'lp
   return found;
 }
 
+/** Any of the three algorithms of FEAT_PAuth: ISAR1.APA, ISAR1.API, ISAR2.APA3. */
+function pauth(registers: Registers): boolean {
+  const isar1 = fieldsOf(registers, 'ID_AA64ISAR1_EL1');
+  const apa3 = ((registers['ID_AA64ISAR2_EL1'] ?? 0n) >> 12n) & 0xfn;
+  return number(isar1, 'APA', 0) + number(isar1, 'API', 0) + Number(apa3) > 0;
+}
+
 /**
  * The values that an absent identification register is read as: what decides whether a table can be read is there, what would save
  * maintenance is not.
@@ -86,5 +93,8 @@ export function features(registers: Registers): Features {
     idc: number(ctr, 'IDC', missing) === 1,
     dic: number(ctr, 'DIC', missing) === 1,
     vmidBits: number(mmfr1, 'VMIDBits', 2) === 2 ? 16 : 8,
+    mte: number(fieldsOf(registers, 'ID_AA64PFR1_EL1'), 'MTE', missing) >= 2,
+    pauth: pauth(registers),
+    ras: ((registers['ID_AA64PFR0_EL1'] ?? 0n) >> 28n & 0xfn) >= 1n,
   };
 }

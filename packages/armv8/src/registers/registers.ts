@@ -1,4 +1,5 @@
 import type { RegisterCodec } from '@granule/contract';
+import { controls } from '../controls/controls.js';
 import { decodeRegister, encodeRegister, explainRegister, REGISTER_NAMES, registerLayout } from './codec.js';
 import { features } from './features.js';
 import { roots } from './roots.js';
@@ -14,4 +15,5 @@ export const registers: RegisterCodec = {
   features,
   encodeStage2,
   roots,
+  controls,
 };

@@ -1,0 +1,40 @@
+import type { PhysicalReader, TableMemory, Words } from '@granule/contract';
+import type { OutputAddress } from '@granule/geometry/bits';
+
+/** Memory as a walker reads it: 64-bit words, little-endian halves. */
+export interface DescriptorMemory {
+  /** Fills `into` with the word at `pa` (8-byte aligned). False, and `into` unspecified, where that is not memory: an external abort. */
+  load(pa: OutputAddress, into: Words): boolean;
+}
+
+/** Words of an image or of sparse memory. */
+export function readerMemory(reader: PhysicalReader): DescriptorMemory {
+  const bytes = new Uint8Array(8);
+  const view = new DataView(bytes.buffer);
+  return {
+    load(pa, into) {
+      if (!reader.read(pa, bytes)) return false;
+      into.lo = view.getUint32(0, true);
+      into.hi = view.getUint32(4, true);
+      return true;
+    },
+  };
+}
+
+/**
+ * Words of live table memory.
+ *
+ * @throws RangeError from `load` where the memory's own limit of loaded pages is reached: an answer would be a guess
+ */
+export function tableMemory(memory: TableMemory): DescriptorMemory {
+  return {
+    load(pa, into) {
+      const word = memory.wordOf(pa, 8);
+      if (word === -2) throw new RangeError('The limit of loaded table pages is reached; raise it.');
+      if (word < 0) return false;
+      into.lo = memory.words[word];
+      into.hi = memory.words[word + 1];
+      return true;
+    },
+  };
+}
