@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { armv7Lpae } from '@granule/armv7-lpae';
 import { armv8 } from '@granule/armv8';
 import type { PhysicalReader } from '@granule/contract';
 import { parseAddress } from '@granule/geometry/bits';
@@ -9,7 +10,7 @@ import { CommandFailure, exitCodeOf, valueOf } from './failures.js';
 import { fileSource, readText } from './files.js';
 
 /** The backends that the command hands to the libraries. */
-export const BACKENDS = { armv8 };
+export const BACKENDS = { armv8, 'armv7-lpae': armv7Lpae };
 
 export interface ImageOptions {
   readonly regs?: string;

@@ -141,6 +141,16 @@ describe('stage 1 of PL1&0 (DDI 0406C B3.6, Selecting between TTBR0 and TTBR1)',
     expect(found({ TTBCR: EAE | (BigInt(t1sz) << 16n) | BigInt(t0sz), TTBR0, TTBR1 })).toEqual(expected);
   });
 
+  it('TTBR1 with T1SZ 0 translates what T0SZ leaves of its 4 GiB, in every other case all of its table', () => {
+    const rangeOf = (t0sz: bigint, t1sz: bigint): unknown =>
+      value(registers.roots({ TTBCR: EAE | (t1sz << 16n) | t0sz, TTBR0, TTBR1 }, 'pl10')).at(-1)!.range;
+    expect(rangeOf(7n, 0n)).toEqual({ start: 0x0200_0000, end: 2 ** 32 });
+    expect(rangeOf(1n, 0n)).toEqual({ start: 0x8000_0000, end: 2 ** 32 });
+    expect(rangeOf(7n, 1n)).toBeUndefined();
+    expect(rangeOf(0n, 0n)).toBeUndefined();
+    expect(value(registers.roots({ TTBCR: EAE | 3n << 16n, TTBR0, TTBR1 }, 'pl10')).map(({ range }) => range)).toEqual([undefined, undefined]);
+  });
+
   it('leaves out a range that EPD0 or EPD1 switches off, and takes the ASID of the TTBR that A1 names', () => {
     const both = { TTBR0, TTBR1 };
     expect(found({ TTBCR: EAE | 0x2_0002n | (1n << 7n), ...both })).toHaveLength(1);

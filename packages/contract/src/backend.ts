@@ -1,4 +1,4 @@
-import type { OutputAddress } from '@granule/geometry/bits';
+import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import type { Granule, TableGeometry } from '@granule/geometry';
 import type { FaultValue } from './fault.js';
 import type { Format } from './format.js';
@@ -78,6 +78,11 @@ export interface RegimeRoot {
   readonly tableAddresses: 'physical' | 'ipa';
   readonly asid?: number;
   readonly vmid?: number;
+  /**
+   * The input addresses that go through this table, half-open, counted as its format counts them; absent: all that the format translates. AArch32 with
+   * TTBCR.T1SZ = 0: TTBR1 has a table of 4 GiB and translates what TTBR0 leaves of it.
+   */
+  readonly range?: { readonly start: InputAddress; readonly end: InputAddress };
 }
 
 export interface RegisterCodec {
@@ -122,7 +127,7 @@ export interface ParSuccess {
 
 /** The access that was aborted, as far as a syndrome tells of it. */
 export interface AbortedAccess {
-  /** Exception level that made the access, and the one that the abort is taken to. */
+  /** Exception level (privilege level) that made the access, and the one that the abort is taken to. */
   readonly from: number;
   readonly to: number;
   /** The address as the program gave it, all 64 bits. */
@@ -134,7 +139,7 @@ export interface AbortedAccess {
   readonly transfer?: { readonly sas: number; readonly signed: boolean; readonly register: number; readonly wide: boolean; readonly ordered: boolean };
 }
 
-/** Syndrome registers after an abort. `hpfar` is there where the architecture defines it. */
+/** Syndrome registers after an abort: ESR_ELx, HSR, or DFSR or IFSR. `hpfar` is there where the architecture defines it. */
 export interface Abort {
   readonly el: number;
   readonly esr: bigint;

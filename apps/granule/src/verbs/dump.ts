@@ -26,7 +26,7 @@ export function command(): Command {
     .description('Every mapping of one regime, in order. Exit code 1 where the tables are broken: the findings are the last lines.')
     .argument('<IMAGE>', 'ELF core (gzip accepted), or raw memory with --base')
     .option('--regs <FILE>', 'system registers, granule-registers/1 (default: the .regs.json beside the image)')
-    .option('--regime <NAME>', 's2, el10, el20, el2, or a name that the registers file lists', 's2')
+    .option('--regime <NAME>', 's2, el10, el20, el2 (ARMv7: s2, pl10, pl2), or a name that the registers file lists', 's2')
     .option('--arch <NAME>', 'instead of what the register names tell')
     .option('--base <ADDRESS>', 'the image is raw memory from here')
     .addOption(new Option('--format <NAME>', 'output').choices(DUMP_FORMATS).default('text'))

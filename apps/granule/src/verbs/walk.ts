@@ -24,7 +24,7 @@ export function command(): Command {
     .argument('<IMAGE>', 'ELF core (gzip accepted), or raw memory with --base')
     .argument('<ADDRESS>', 'the input address: a VA, or an IPA for a stage-2 regime')
     .option('--regs <FILE>', 'system registers, granule-registers/1 (default: the .regs.json beside the image)')
-    .option('--regime <NAME>', 's2, el10, el20, el2, or a name that the registers file lists', 's2')
+    .option('--regime <NAME>', 's2, el10, el20, el2 (ARMv7: s2, pl10, pl2), or a name that the registers file lists', 's2')
     .option('--arch <NAME>', 'instead of what the register names tell')
     .option('--base <ADDRESS>', 'the image is raw memory from here')
     .option('--nested', 'also the stage-2 walk for every stage-1 descriptor')

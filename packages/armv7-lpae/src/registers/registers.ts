@@ -1,6 +1,7 @@
 import type { RegisterCodec } from '@granule/contract';
 import { decodeRegister, encodeRegister, explainRegister, REGISTER_NAMES, registerLayout } from './codec.js';
 import { features } from './features.js';
+import { controls } from './controls.js';
 import { roots } from './roots.js';
 import { encodeStage2 } from './stage2.js';
 
@@ -14,4 +15,5 @@ export const registers: RegisterCodec = {
   features,
   encodeStage2,
   roots,
+  controls,
 };

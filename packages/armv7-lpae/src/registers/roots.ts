@@ -1,21 +1,21 @@
 import { done, notModelled, refused, type Failure, type Outcome, type RegimeRoot, type Registers } from '@granule/contract';
-import { armv7Stage1Geometry, armv7Stage1Split, armv7Stage2Geometry, type TableGeometry } from '@granule/geometry';
+import { armv7Stage1Geometry, armv7Stage1Split, armv7Stage2Geometry, type Armv7Range, type TableGeometry } from '@granule/geometry';
 import { format } from '../format/format.js';
 import type { Regime } from '../format/shape.js';
 import { decodeRegister } from './codec.js';
 import { SL0_START_LEVELS } from './stage2.js';
 
 type Fields = Readonly<Record<string, bigint>>;
-type Rest = Pick<RegimeRoot, 'upper' | 'tableAddresses' | 'asid' | 'vmid'>;
+type Rest = Pick<RegimeRoot, 'upper' | 'tableAddresses' | 'asid' | 'vmid' | 'range'>;
 
 const SOURCE = 'DDI 0406C B4.1';
 
-function read(registers: Registers, name: string): bigint {
+export function read(registers: Registers, name: string): bigint {
   return registers[name] ?? 0n;
 }
 
 /** Fields of a 32-bit register; one that is not in the set is 0. */
-function fieldsOf(registers: Registers, name: string): Fields {
+export function fieldsOf(registers: Registers, name: string): Fields {
   const fields = decodeRegister(name, BigInt.asUintN(32, read(registers, name)));
   if (fields.kind !== 'done') throw new RangeError(fields.sentence);
   return fields.value;
@@ -26,14 +26,14 @@ function notInForce(sentence: string): Failure {
 }
 
 /** MAIR1:MAIR0, or HMAIR1:HMAIR0; undefined where neither is in the set. */
-function mairOf(registers: Registers, prefix: '' | 'H'): bigint | undefined {
+export function mairOf(registers: Registers, prefix: '' | 'H'): bigint | undefined {
   const [low, high] = [registers[`${prefix}MAIR0`], registers[`${prefix}MAIR1`]];
   if (low === undefined && high === undefined) return undefined;
   return (BigInt.asUintN(32, high ?? 0n) << 32n) | BigInt.asUintN(32, low ?? 0n);
 }
 
 /** Address of the entry table: bits below its alignment and from 40 on are not address. */
-function baseAddress(register: bigint, { entryAlignment }: TableGeometry): number {
+export function baseAddress(register: bigint, { entryAlignment }: TableGeometry): number {
   return Number(BigInt.asUintN(40, register) & ~BigInt(entryAlignment - 1));
 }
 
@@ -104,6 +104,12 @@ function pl10Off(registers: Registers): Failure | undefined {
   return notModelled('registers.short-descriptors', 'TTBCR.EAE is 0: short descriptors are not modelled.', `${SOURCE}, TTBCR.EAE`);
 }
 
+/** Which of the table's addresses go through it: all, but for TTBR1 with T1SZ = 0, whose table starts at 0. */
+function partOf({ start, end, geometry }: Armv7Range): Pick<RegimeRoot, 'range'> {
+  const first = 2 ** 32 - 2 ** geometry.iaBits;
+  return start === 0 || start === first ? {} : { range: { start: start - first, end: end - first } };
+}
+
 /** The tables of TTBR0 and TTBR1, as TTBCR.T0SZ and T1SZ share the 4 GiB between them (DDI 0406C B3.6). */
 function pl10Roots(registers: Registers): Outcome<readonly RegimeRoot[]> {
   const off = pl10Off(registers);
@@ -116,7 +122,7 @@ function pl10Roots(registers: Registers): Outcome<readonly RegimeRoot[]> {
   const roots: RegimeRoot[] = [];
   for (const [index, range] of [split.value.lower, split.value.upper].entries()) {
     if (range === undefined || ttbcr[`EPD${index}`] === 1n) continue;
-    const rest = { upper: index === 1, tableAddresses, asid } as const;
+    const rest = { upper: index === 1, tableAddresses, asid, ...partOf(range) } as const;
     const root = rootOf(registers, 'pl10', [`TTBR${index}`, 'TTBCR'], range.geometry, rest);
     if (root.kind !== 'done') return root;
     roots.push(root.value);
@@ -127,7 +133,7 @@ function pl10Roots(registers: Registers): Outcome<readonly RegimeRoot[]> {
 /**
  * Every table of a regime that the registers put in force. A register that is not in the set counts as 0, but an absent SCTLR or HSCTLR as
  * translation on. Stage 2 does not ask for HCR.VM, because a stopped host has it clear. The table of TTBR1 is `upper`: its addresses are
- * offsets from 2^32 − 2^iaBits, so with T1SZ = 0 plain addresses, of which it translates those that TTBR0 does not. Refused:
+ * offsets from 2^32 − 2^iaBits, so with T1SZ = 0 plain addresses, of which `range` says those that TTBR0 leaves. Refused:
  * `registers.not-in-force`, `registers.illegal`, `registers.sl-reserved`, `registers.unknown-regime`; not modelled:
  * `registers.short-descriptors`.
  */

@@ -4,7 +4,7 @@ import { hex } from '@granule/geometry/bits';
 import type { Level } from '@granule/geometry';
 import { type Run, STOP, walk } from '@granule/pgtable';
 import { inherit, type Inherited, type Leaf, leafDescriber, NO_LIMITS } from '../dump/leaf.js';
-import { offsetIn } from '../image/addresses.js';
+import { offsetIn, virtualBits } from '../image/addresses.js';
 import type { Image } from '../image/image.js';
 import { addressOfWord, type RegimeTables } from '../image/regime-tables.js';
 
@@ -89,9 +89,11 @@ function outsideRanges(ranges: readonly RegimeTables[], regime: string, address:
   if (stage === 2 && address >= 2n ** 52n) {
     return refused('walk.address-beyond-input', `The IPA ${hex(address)} has more than 52 bits.`, 'DDI 0487 D8.2');
   }
-  const sizes = ranges.map(({ format }) => `${format.geometry.iaBits} bits ${format.upper ? 'at the top' : 'from 0'}`);
+  const sizes = ranges.map(({ format, range }) =>
+    range === undefined ? `${format.geometry.iaBits} bits ${format.upper ? 'at the top' : 'from 0'}` : `${hex(range.start)} to ${hex(range.end)}`,
+  );
   const why = `${hex(address)} is outside of ${sizes.join(' and ')}`;
-  const level = stage === 2 ? geometry.startLevel : 0;
+  const level = stage === 2 || virtualBits(tables.format) === 32 ? geometry.startLevel : 0;
   return done({ regime, address, stages: [], end: faultEnd(tables, 'translation', level, Number(address % 2n ** 52n), why) });
 }
 
