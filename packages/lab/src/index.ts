@@ -21,4 +21,4 @@ export {
 } from './replay/report.js';
 export type { RunFiles } from './replay/run-directory.js';
 export { compare, type Verdict } from './cases/compare.js';
-export { type Answer, type BackendOf, runCase } from './cases/run.js';
+export { type Answer, type CaseBackends, runCase } from './cases/run.js';

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { dirname, join } from 'node:path';
+import { armv7Lpae } from '@granule/armv7-lpae';
 import { armv8 } from '@granule/armv8';
 import type { Backend } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
@@ -45,10 +46,7 @@ function textOf(path: string): string {
   return new TextDecoder().decode(bytes);
 }
 
-function backendOf(state: CaseMachine['state']): Backend {
-  if (state === 'aarch32') throw new CommandFailure('AArch32 is not covered yet.', 1);
-  return armv8;
-}
+const BACKENDS: Readonly<Record<CaseMachine['state'], Backend>> = { aarch64: armv8, aarch32: armv7Lpae };
 
 /** JSON with 64-bit values as `0x…`. */
 function line(value: unknown): string {
@@ -67,7 +65,7 @@ function run(options: Options): void {
   for (const each of cases) {
     const machine = machines.get(each.machine);
     if (machine === undefined) throw new CommandFailure(`${options.cases}: case ${each.id} names machine ${each.machine}, which ${beside} does not have.`);
-    const answers = runCase(each, machine, backendOf);
+    const answers = runCase(each, machine, BACKENDS);
     const where = `${options.cases}: case ${each.id}`;
     for (const [index, answer] of valueOf(answers, where, answers.kind === 'done' ? 2 : exitCodeOf(answers)).entries()) {
       const query = each.queries[index];

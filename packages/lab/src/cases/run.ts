@@ -14,7 +14,7 @@ export interface Answer {
 }
 
 /** The backend for a machine's state. */
-export type BackendOf = (state: CaseMachine['state']) => Backend;
+export type CaseBackends = Readonly<Record<CaseMachine['state'], Backend>>;
 
 /** HCR_EL2: general exceptions of EL0 and external aborts go to EL2. */
 const TGE = 1n << 27n;
@@ -44,8 +44,8 @@ function caseMemory(windows: CaseMachine['windows'], words: TranslationCase['mem
   return memory;
 }
 
-function bench(each: TranslationCase, machine: CaseMachine, backendOf: BackendOf, choices: Choices): Outcome<Bench> {
-  const backend = backendOf(machine.state);
+function bench(each: TranslationCase, machine: CaseMachine, backends: CaseBackends, choices: Choices): Outcome<Bench> {
+  const backend = backends[machine.state];
   const registers: Registers = { ...machine.id, ...each.registers };
   const features = backend.registers.features(machine.id);
   const decoded = context(backend, features, registers, choices);
@@ -72,7 +72,7 @@ function targetOf(operation: Operation, out: Translation, { setting, features }:
 }
 
 function abortOf(query: CaseQuery, operation: Operation, out: Translation, bench: Bench): Abort {
-  const { write } = { write: operation.access.type === 'write' };
+  const write = operation.access.type === 'write';
   const transfer = operation.instruction || operation.access.type === 'fetch' ? undefined : BYTE_OF_W0;
   const to = operation.instruction ? operation.el : targetOf(operation, out, bench);
   const access = { from: operation.el, to, va: query.va, write, maintenance: operation.instruction, ...(transfer && { transfer }) };
@@ -101,8 +101,8 @@ function answer(query: CaseQuery, bench: Bench, out: Translation): Outcome<Answe
 }
 
 /** Answers the queries of a case, each by itself. Refused: `cases.*`, `image.*`, `memory.*`; not modelled: as the backend's `controls`. */
-export function runCase(each: TranslationCase, machine: CaseMachine, backendOf: BackendOf, choices: Choices = {}): Outcome<readonly Answer[]> {
-  const ready = bench(each, machine, backendOf, choices);
+export function runCase(each: TranslationCase, machine: CaseMachine, backends: CaseBackends, choices: Choices = {}): Outcome<readonly Answer[]> {
+  const ready = bench(each, machine, backends, choices);
   if (ready.kind !== 'done') return ready;
   const out = createTranslation();
   const answers: Answer[] = [];
