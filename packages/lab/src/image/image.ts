@@ -14,7 +14,7 @@ import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { createImageTables, translatedReader } from '@granule/memory';
 import { lookup, newLookup } from '@granule/pgtable';
 import type { NamedRegime } from '@granule/snapshot';
-import { architectureOf } from './architecture.js';
+import { architectureOf, armv7Registers } from './architecture.js';
 import { controlOf, namedFormat, sctlrOf } from './named.js';
 import type { RegimeTables } from './regime-tables.js';
 
@@ -56,7 +56,8 @@ export function openImage(input: ImageInput): Outcome<Image> {
   const arch = input.arch ?? architectureOf(input.registers, input.cpu);
   const backend = input.backends[arch];
   if (backend !== undefined) {
-    return done(new OpenImage(input, backend));
+    const registers = arch === 'armv7-lpae' ? armv7Registers(input.registers) : input.registers;
+    return done(new OpenImage({ ...input, registers }, backend));
   }
   if (arch === 'armv7-lpae') {
     return notModelled(

@@ -77,18 +77,17 @@ export function regimeOf(named: NamedRegime, backend: Backend, registers: Regist
   return !el2 ? 'el10' : e2h ? 'el20' : 'el2';
 }
 
-const CONTROLS: Readonly<Record<string, readonly string[]>> = {
-  el10: ['SCTLR_EL1'],
-  el20: ['SCTLR_EL2'],
-  el2: ['SCTLR_EL2'],
-  pl10: ['SCTLR', 'SCTLR_EL1'],
-  pl2: ['HSCTLR', 'SCTLR_EL2'],
+const SCTLR: Readonly<Record<string, string>> = {
+  el10: 'SCTLR_EL1',
+  el20: 'SCTLR_EL2',
+  el2: 'SCTLR_EL2',
+  pl10: 'SCTLR',
+  pl2: 'HSCTLR',
 };
 
-/** SCTLR of a stage-1 regime; an emulator may list that of a 32-bit CPU under its 64-bit name. */
+/** SCTLR of a stage-1 regime; 0 where the file has none. */
 export function sctlrOf(registers: Registers, regime: string): bigint {
-  const name = CONTROLS[regime].find((each) => registers[each] !== undefined);
-  return name === undefined ? 0n : registers[name];
+  return registers[SCTLR[regime]] ?? 0n;
 }
 
 /** The eight attributes of a stage-1 regime; undefined where the file has none. */
