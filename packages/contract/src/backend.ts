@@ -44,6 +44,8 @@ export interface Features {
   readonly mte?: boolean;
   /** FEAT_PAuth: TCR.TBID exists. */
   readonly pauth?: boolean;
+  /** FEAT_NV: HCR_EL2.NV and NV1 exist. */
+  readonly nv?: boolean;
   /** FEAT_RAS: HCR_EL2.TEA exists. */
   readonly ras?: boolean;
 }

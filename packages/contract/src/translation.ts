@@ -50,6 +50,11 @@ export interface Stage1Control {
   readonly wxn: boolean;
   /** AArch32 SCTLR.UWXN: what EL0 may write, PL1 may not execute. AArch64 always has that rule. */
   readonly uwxn: boolean;
+  /**
+   * HCR_EL2.{NV, NV1} = {1, 1}: a guest hypervisor's tables, with EL2's meanings. Bit 54 is PXN, nothing is for EL0 (AP[1], UXN and APTable[0] count as 0),
+   * and PSTATE.PAN has no effect.
+   */
+  readonly guestHypervisor: boolean;
   /** SCTLR.EPAN (FEAT_PAN3): PAN covers pages that EL0 may only execute. */
   readonly epan: boolean;
   /** HCR.DC: while stage 1 is off, memory is Normal Write-Back instead of Device; `tagged` (HCR.DCT): and Tagged. */

@@ -35,12 +35,12 @@ function executable(control: Stage1Control, data: number, uxn: boolean, pxn: boo
  */
 export function stage1Permissions(control: Stage1Control, slots: LeafSlots, lo: number, hi: number, limits: number, writable: boolean): number {
   const readOnly = take(slots.ap2, lo, hi) === 1 && !writable;
-  const ap = (readOnly ? 2 : 0) | take(slots.ap1, lo, hi);
+  const ap = (readOnly ? 2 : 0) | (control.guestHypervisor ? 0 : take(slots.ap1, lo, hi));
   const leaf = control.unprivileged ? TWO_LEVELS[ap] : readOnly ? PR : PR | PW;
   const data = leaf & AP_TABLE[limits & LIMIT.apTable];
-  const uxn = take(slots.uxn, lo, hi) === 1 || (limits & LIMIT.uxn) !== 0;
-  const pxn = take(slots.pxn, lo, hi) === 1 || (limits & LIMIT.pxn) !== 0;
-  const all = data | executable(control, data, uxn, pxn);
+  const bit54 = take(slots.uxn, lo, hi) === 1 || (limits & LIMIT.uxn) !== 0;
+  const bit53 = take(slots.pxn, lo, hi) === 1 || (limits & LIMIT.pxn) !== 0;
+  const all = data | (control.guestHypervisor ? executable(control, data, false, bit54) : executable(control, data, bit54, bit53));
   if (!control.wxn) return all;
   return all & ~((data & PW) !== 0 ? PX : 0) & ~((data & UW) !== 0 ? UX : 0);
 }

@@ -115,7 +115,7 @@ function leaf(walker: Walker, stage: Stage1, tables: Tables, pan: boolean): bool
   if ((leaf1.lo & tables.format.numbers.afLo) === 0 && !control.hardwareAccess) return walker.fail('access-flag', leaf1.level, 1, false, -1);
   const writable = control.hardwareDirty && take(tables.slots.dbm, leaf1.lo, leaf1.hi) === 1;
   const all = stage1Permissions(control, tables.slots, leaf1.lo, leaf1.hi, limits, writable);
-  walker.permissions1 = pan && control.unprivileged ? applyPan(control, all) : all;
+  walker.permissions1 = pan && control.unprivileged && !control.guestHypervisor ? applyPan(control, all) : all;
   const mair = control.mair[take(tables.slots.attrIndx, leaf1.lo, leaf1.hi)];
   if (!permitted(walker, mair)) {
     const sets = walker.context.choices.accessFlagOnPermissionFault === true;

@@ -71,6 +71,7 @@ function stage1(registers: Registers, prefix: '' | 'H'): Stage1Control {
     instructionCache: sctlr['I'] === 1n,
     wxn: sctlr['WXN'] === 1n,
     uwxn: guest && sctlr['UWXN'] === 1n,
+    guestHypervisor: false,
     epan: false,
     defaultCacheable: guest && hcr['DC'] === 1n,
     defaultTagged: false,

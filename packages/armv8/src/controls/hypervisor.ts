@@ -13,6 +13,8 @@ export interface Hypervisor {
   readonly cd: boolean;
   readonly id: boolean;
   readonly ptw: boolean;
+  /** NV and NV1: EL1 is a guest hypervisor. */
+  readonly guestHypervisor: boolean;
   /** EL1 is AArch64. */
   readonly rw: boolean;
 }
@@ -34,6 +36,7 @@ export function hypervisor(registers: Registers, features: Partial<Features>): H
     cd: guest && bit(read, 'CD'),
     id: guest && bit(read, 'ID'),
     ptw: !tge && bit(read, 'PTW'),
+    guestHypervisor: bit(read, 'NV', features.nv) && bit(read, 'NV1', features.nv),
     rw: registers['HCR_EL2'] === undefined || bit(read, 'RW'),
   };
 }

@@ -93,6 +93,7 @@ export function stage1Control(regime: Stage1Regime, registers: Registers, featur
     instructionCache: bit(sctlr, 'I'),
     wxn: bit(sctlr, 'WXN'),
     uwxn: true,
+    guestHypervisor: regime === 'el10' && hcr.guestHypervisor,
     epan: regime !== 'el2' && bit(sctlr, 'EPAN', features.pan3),
     defaultCacheable: regime === 'el10' && hcr.dc,
     defaultTagged: regime === 'el10' && hcr.dct,

@@ -95,6 +95,7 @@ export function features(registers: Registers): Features {
     vmidBits: number(mmfr1, 'VMIDBits', 2) === 2 ? 16 : 8,
     mte: number(fieldsOf(registers, 'ID_AA64PFR1_EL1'), 'MTE', missing) >= 2,
     pauth: pauth(registers),
+    nv: number(mmfr2, 'NV', missing) >= 1,
     ras: ((registers['ID_AA64PFR0_EL1'] ?? 0n) >> 28n & 0xfn) >= 1n,
   };
 }
