@@ -99,6 +99,9 @@ function formatOf(options: Options): Format {
 function decodeDescriptor(value: bigint, options: Options): void {
   const level = levelOf(options.level, '--level');
   const fields = formatOf(options).explain(bigintLow(value), bigintHigh(value), level);
-  const about = `${options.regime}, ${options.granule}, level ${level}; features: ${options.features === '' ? 'none' : options.features}`;
+  const about =
+    options.arch === 'armv7-lpae'
+      ? `${options.regime}, level ${level}`
+      : `${options.regime}, ${options.granule}, level ${level}; features: ${options.features === '' ? 'none' : options.features}`;
   show('descriptor', value, fields, options, about);
 }
