@@ -16,7 +16,17 @@ function statusCode({ type, level }: FaultValue): number {
 const PAR = { f: 1n, fstLsb: 1n, s2wlk: 1n << 8n, fstage: 1n << 9n, ns: 1n << 9n, lpae: 1n << 11n, shLsb: 7n, attrLsb: 56n } as const;
 
 /** HSR and the ISS of aborts (DDI 0406C B3.13.6): the exception class of an abort from Hyp mode itself is one more. */
-const HSR = { ecLsb: 26n, il: 1n << 25n, isv: 1n << 24n, sasLsb: 22n, sse: 1n << 21n, srtLsb: 16n, cm: 1n << 8n, s1ptw: 1n << 7n, wnr: 1n << 6n } as const;
+const HSR = {
+  ecLsb: 26n,
+  il: 1n << 25n,
+  isv: 1n << 24n,
+  sasLsb: 22n,
+  sse: 1n << 21n,
+  srtLsb: 16n,
+  cm: 1n << 8n,
+  s1ptw: 1n << 7n,
+  wnr: 1n << 6n,
+} as const;
 const EC = { fetch: 0x20, data: 0x24 } as const;
 /** DFSR and IFSR in the long-descriptor format (DDI 0406C B4.1, DFSR). */
 const FSR = { cm: 1n << 13n, wnr: 1n << 11n, lpae: 1n << 9n } as const;

@@ -71,3 +71,59 @@ describe('the 64-bit PAR of an aborted operation', () => {
     expect(value(registers.decode('PAR', par))).toEqual({ LPAE: 1n, FSTAGE: 1n, S2WLK: 1n, FST: 0x0an, F: 1n });
   });
 });
+
+describe('PAR of an operation that succeeded', () => {
+  it('has ATTR, the page, LPAE, NS and SH', () => {
+    const par = faults.parSuccess!({ output: 0x40_1234_5678, attributes: 0xff, shareability: 3 });
+    expect(value(registers.decode('PAR', par))).toEqual({ ATTR: 0xffn, PA: 0x4012345n, LPAE: 1n, IMP: 0n, NS: 1n, SH: 3n, F: 0n });
+  });
+});
+
+describe('syndromes', () => {
+  const transfer = { sas: 2, signed: true, register: 5, wide: false, ordered: false };
+  const access = { from: 0, to: 2, va: 0xc012_3456n, write: true };
+
+  it('a store of a guest to an IPA that is not mapped: HSR with ISV, HDFAR, HPFAR', () => {
+    const each = fault('translation', 2, { access: 'write', stage: 2, ipa: 0x40_1234_5678 });
+    const { el, esr, far, hpfar } = faults.abort!(each, { ...access, transfer });
+    expect([el, far, hpfar]).toEqual([2, 0xc012_3456n, 0x4012345n << 4n]);
+    expect(value(registers.decode('HSR', esr))).toEqual({
+      EC: 0x24n,
+      IL: 1n,
+      ISV: 1n,
+      SAS: 2n,
+      SSE: 1n,
+      SRT: 5n,
+      EA: 0n,
+      CM: 0n,
+      S1PTW: 0n,
+      WnR: 1n,
+      DFSC: 6n,
+    });
+  });
+
+  it('a prefetch abort on a stage-1 walk: S1PTW, no ISV', () => {
+    const each = fault('translation', 1, { access: 'fetch', stage: 2, s1ptw: true, ipa: 0x4000_0000 });
+    const { esr, hpfar } = faults.abort!(each, { ...access, write: false, transfer });
+    expect(value(registers.decode('HSR', esr))).toMatchObject({ EC: 0x20n, S1PTW: 1n, IFSC: 5n });
+    expect(hpfar).toBe(0x40_0000n);
+  });
+
+  it('an abort of Hyp mode itself has the class one above', () => {
+    const { esr, hpfar } = faults.abort!(fault('permission', 3, { access: 'write' }), { ...access, from: 2 });
+    expect(value(registers.decode('HSR', esr))).toMatchObject({ EC: 0x25n, WnR: 1n, ISV: 0n, DFSC: 0x0fn });
+    expect(hpfar).toBeUndefined();
+  });
+
+  it('an abort taken to PL1: DFSR or IFSR in the long-descriptor format', () => {
+    const data = faults.abort!(fault('permission', 3, { access: 'write' }), { ...access, to: 1 });
+    expect(value(registers.decode('DFSR', data.esr))).toEqual({ CM: 0n, ExT: 0n, WnR: 1n, LPAE: 1n, STATUS: 0x0fn });
+    const fetch = faults.abort!(fault('translation', 1, { access: 'fetch' }), { ...access, to: 1, write: false });
+    expect(value(registers.decode('IFSR', fetch.esr))).toEqual({ ExT: 0n, LPAE: 1n, STATUS: 5n });
+  });
+
+  it('the write of a real kernel that took a level 2 translation fault is the DFSR that this machine showed', () => {
+    const { esr } = faults.abort!(fault('translation', 2, { access: 'write' }), { ...access, to: 1 });
+    expect(esr).toBe(0xa06n);
+  });
+});

@@ -16,8 +16,19 @@ import { SL0_START_LEVELS } from './stage2.js';
 const SOURCE = 'DDI 0406C B4.1';
 const TWO_32 = 4294967296;
 
+interface RangeOptions {
+  readonly upper?: boolean;
+  readonly walkOff?: boolean;
+}
+
 /** What is alike of every range: there is no tag, no hierarchical disable and no E0PD in ARMv7. */
-function range(registers: Registers, regime: string, base: string, geometry: TableGeometry | undefined, more: { upper?: boolean; walkOff?: boolean } = {}): RangeControl {
+function range(
+  registers: Registers,
+  regime: string,
+  base: string,
+  geometry: TableGeometry | undefined,
+  more: RangeOptions = {},
+): RangeControl {
   const made = geometry && format(regime, { geometry, upper: more.upper === true });
   return {
     format: made?.kind === 'done' ? made.value : undefined,
