@@ -15,7 +15,7 @@ function done<T>(outcome: { readonly kind: string; readonly value?: T }): T {
   return outcome.value as T;
 }
 
-const machines = done(readMachines(new TextDecoder().decode(bytesOf('machines.json')))) as ReadonlyMap<string, CaseMachine>;
+const machines = done<ReadonlyMap<string, CaseMachine>>(readMachines(new TextDecoder().decode(bytesOf('machines.json'))));
 
 function casesOf(family: string): readonly TranslationCase[] {
   const plain = done(inflate(bytesSource(bytesOf(`${family}.jsonl.gz`))));

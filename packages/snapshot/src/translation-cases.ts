@@ -97,7 +97,7 @@ export function readCases(text: string): Outcome<readonly TranslationCase[]> {
   const cases: TranslationCase[] = [];
   for (const [index, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue;
-    const read = readJson<TranslationCase>(line, record as z.ZodType<TranslationCase>, SOURCE);
+    const read = readJson<TranslationCase>(line, record, SOURCE);
     if (read.kind !== 'done') return refused('cases.line', `Line ${index + 1}: ${read.kind === 'refused' ? read.sentence : read.kind}`, SOURCE);
     cases.push(read.value);
   }
