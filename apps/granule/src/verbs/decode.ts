@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import type { Backend, ExplainedField, Format, FormatConfig } from '@granule/contract';
+import type { ExplainedField, Format, FormatConfig } from '@granule/contract';
 import { bigintHigh, bigintLow, hex } from '@granule/geometry/bits';
 import { armv7Stage1Geometry, armv7Stage2Geometry, stage1Geometry, stage2Geometry, type TableGeometry } from '@granule/geometry';
+import { ARCHITECTURES, backendOf } from '../backends.js';
 import { CommandFailure, valueOf } from '../failures.js';
-import { BACKENDS } from '../images.js';
 import { colour, fieldJson, fieldRows, printJson, printLines } from '../output.js';
 import { FEATURE_NAMES, featuresOf, granuleOf, levelOf, wordOf } from '../words.js';
 
@@ -29,7 +29,7 @@ export function command(): Command {
     .description('Named fields of a system register, or of a descriptor (WHAT is the word descriptor).')
     .argument('<WHAT>', 'a register by its Arm name (TCR_EL2_E2H: TCR_EL2 with HCR_EL2.E2H = 1), or descriptor')
     .argument('<VALUE>', '64 bits, 0x… or decimal, _ between digits')
-    .option('--arch <NAME>', Object.keys(BACKENDS).join(' or '), 'armv8')
+    .option('--arch <NAME>', ARCHITECTURES, 'armv8')
     .option('--regime <NAME>', 'descriptor: s2, el10, el20 or el2 (ARMv7: s2, pl10 or pl2)', 's2')
     .option('--granule <SIZE>', 'descriptor: 4K, 16K or 64K', '4K')
     .option('--level <N>', 'descriptor: -1 to 3', '3')
@@ -61,14 +61,6 @@ function show(what: string, value: bigint, fields: readonly ExplainedField[], op
     return;
   }
   printLines([`${colour.bold(what)} ${hex(value)}${about === undefined ? '' : `  ${about}`}`, ...fieldRows(fields)]);
-}
-
-function backendOf(arch: string): Backend {
-  const backends: Readonly<Record<string, Backend>> = BACKENDS;
-  if (!Object.hasOwn(backends, arch)) {
-    throw new CommandFailure(`--arch: ${arch} is not ${Object.keys(backends).join(' or ')}.`);
-  }
-  return backends[arch];
 }
 
 /** The largest table of the stage: only what decides where fields are matters here. */

@@ -47,6 +47,9 @@ function run(path: string, options: Options): void {
   const image = openImageFiles(path, options);
   const found = image.tables(options.regime);
   const tables = valueOf(found, `--regime ${options.regime}`, found.kind === 'done' ? 2 : exitCodeOf(found));
+  if (options.format === 'ptdump' && tables.some(({ format }) => format.backend === 'armv7-lpae' && format.stage === 1)) {
+    throw new CommandFailure('--format ptdump: it is the text of 64-bit kernels, which has no words for the permissions of ARMv7.');
+  }
   const scans = dump({ tables, format: options.json === true ? 'json' : options.format, merge: options.merge, ...filter, ...range }, print);
   const findings = scans.flatMap((scan) => scan.findings);
   if (findings.length > 0) {
