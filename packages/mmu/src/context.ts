@@ -46,6 +46,18 @@ function controlsOf(backend: Backend, features: Partial<Features>, registers: Re
   return controls ?? notModelled('context.no-controls', `Backend ${backend.name} does not decode translation controls.`, 'RegisterCodec.controls');
 }
 
+/** A context of controls that no register set has: tables known by their root alone, or stage 2 asked by itself. Otherwise as {@link context}. */
+export function contextOf(controls: TranslationControls, choices: Choices = {}): Context {
+  const { stage2 } = controls;
+  const on = stage2?.on === true;
+  return {
+    regimes: new Map(controls.stage1.map((control) => [control.regime, stage1Of(control, on && control.regime === controls.virtualised)])),
+    stage2: on ? { control: stage2, tables: tablesOf(stage2.range) } : undefined,
+    choices,
+    shareability: shareabilityMap(choices),
+  };
+}
+
 /**
  * Decodes what registers say about translation. Every regime that they describe is there, stage 2 where it is on; illegal configurations are not refused:
  * they fault, as on the machine. Refused: `context.contract`; not modelled: `context.no-controls` and what the backend's `controls` does not model.
@@ -56,16 +68,8 @@ export function context(backend: Backend, features: Partial<Features>, registers
   const { guest } = options;
   const inner = guest === undefined ? host : controlsOf(guest.backend, guest.features, guest.registers, options);
   if (inner.kind !== 'done') return inner;
-  const { stage2 } = host.value;
-  const on = stage2?.on === true;
-  const regimes = new Map<string, Stage1>();
-  for (const control of host.value.stage1) regimes.set(control.regime, stage1Of(control, on && control.regime === host.value.virtualised));
+  const made = contextOf(host.value, options);
   const own = inner.value.stage1.find(({ regime }) => regime === inner.value.virtualised);
-  if (guest !== undefined && own !== undefined) regimes.set(own.regime, stage1Of(own, on));
-  return done({
-    regimes,
-    stage2: on ? { control: stage2, tables: tablesOf(stage2.range) } : undefined,
-    choices: options,
-    shareability: shareabilityMap(options),
-  });
+  if (guest === undefined || own === undefined) return done(made);
+  return done({ ...made, regimes: new Map([...made.regimes, [own.regime, stage1Of(own, made.stage2 !== undefined)]]) });
 }

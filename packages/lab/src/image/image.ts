@@ -160,7 +160,8 @@ class OpenImage implements Image {
     const { format, range } = root;
     const { pageShift } = format.geometry;
     const { tableBytes = 2 ** 29 } = this.#input;
-    const memory = createImageTables(this.#reader(through), { pageShift, maxPages: Math.max(1, Math.floor(tableBytes / 2 ** pageShift)) });
+    const reader = this.#reader(through);
+    const memory = createImageTables(reader, { pageShift, maxPages: Math.max(1, Math.floor(tableBytes / 2 ** pageShift)) });
     const control = this.#controls(format.regime, format.upper);
     return {
       name,
@@ -168,6 +169,7 @@ class OpenImage implements Image {
       format,
       root: root.root,
       memory,
+      reader,
       backend: this.backend,
       ...control,
       ...(range === undefined ? {} : { range }),

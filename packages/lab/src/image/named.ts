@@ -77,7 +77,8 @@ export function regimeOf(named: NamedRegime, backend: Backend, registers: Regist
   return !el2 ? 'el10' : e2h ? 'el20' : 'el2';
 }
 
-const SCTLR: Readonly<Record<string, string>> = {
+/** Name of the system control register of a stage-1 regime. */
+export const SCTLR: Readonly<Record<string, string>> = {
   el10: 'SCTLR_EL1',
   el20: 'SCTLR_EL2',
   el2: 'SCTLR_EL2',

@@ -1,4 +1,4 @@
-import type { Backend, RegimeRoot, TableMemory } from '@granule/contract';
+import type { Backend, PhysicalReader, RegimeRoot, TableMemory } from '@granule/contract';
 import { high32, type InputAddress, low32, type OutputAddress } from '@granule/geometry/bits';
 import type { Tables } from '@granule/pgtable';
 import { firstAddress, virtualBits } from './addresses.js';
@@ -13,6 +13,8 @@ export interface RegimeTables extends Tables, Pick<RegimeRoot, 'range'> {
   readonly backend: Backend;
   /** Stage 2 that the addresses of these tables, and what they translate to, go through; absent: they are physical. */
   readonly through?: RegimeTables;
+  /** The bytes of the address space that these tables are in: of physical memory, or as `through` finds them. */
+  readonly reader: PhysicalReader;
   /** SCTLR_ELx.WXN: what can be written cannot be executed. */
   readonly wxn: boolean;
   /** What EL0 can write cannot be executed above it: always in AArch64, by SCTLR.UWXN in AArch32. */
