@@ -6,4 +6,5 @@ export * from './memory.js';
 export * from './outcome.js';
 export * from './pgtable.js';
 export * from './translation.js';
+export * from './walker.js';
 export * from './words.js';
