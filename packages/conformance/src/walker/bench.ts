@@ -125,12 +125,14 @@ export class WalkBench {
     }
     const answer = this.walk.translate(ia, access);
     const where = this.at(ia, access);
-    if (answer.kind === 'fault' && access.type === 'fetch' && mayWithhold(rights, privilege)) {
+    const device = want.memory.startsWith('device-');
+    if (answer.kind === 'fault' && access.type === 'fetch' && (device || mayWithhold(rights, privilege))) {
       this.faults(ia, access, 'permission', level);
       return;
     }
     ensure('walk.found', answer.kind === 'done', () => `${where} is mapped and answered with ${answer.kind === 'fault' ? answer.fault.type : ''} fault`);
     this.sameTranslation(answer.value, where, level, output, want);
+    this.sameMemory(answer.value, where, access, want);
   }
 
   private sameTranslation(value: Translated, where: string, level: Level, output: number, want: Attributes): void {
@@ -146,10 +148,13 @@ export class WalkBench {
         ensure('walk.rights', has === asked || withheld, () => `${where}: right of ${level} to ${right} is ${has} and must be ${asked}`);
       }
     }
-    const memory = foundMemory(want.memory);
-    if (memory === undefined) return;
-    ensure('walk.memory', value.memory === memory, () => `${where} finds ${value.memory} and must find ${memory}`);
-    const sharing = shareabilities(memory, want.shareability);
+  }
+
+  private sameMemory(value: Translated, where: string, access: WalkAccess, want: Attributes): void {
+    const types = foundMemory(want.memory, access);
+    if (types.length === 0) return;
+    ensure('walk.memory', types.includes(value.memory), () => `${where} finds ${value.memory} and must find ${types.join(' or ')}`);
+    const sharing = shareabilities(value.memory, want.shareability);
     ensure('walk.shareability', sharing.includes(value.shareability), () => `${where} is ${value.shareability} shareable and must be ${sharing.join(' or ')}`);
   }
 

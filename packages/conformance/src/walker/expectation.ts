@@ -39,10 +39,14 @@ export function rightFor({ type }: WalkAccess): keyof Rights {
   }
 }
 
-/** The type that an access finds, or undefined where the format says nothing definite. */
-export function foundMemory(memory: MemoryType): MemoryType | undefined {
-  if (memory === 'reserved' || memory === 'unknown') return undefined;
-  return memory === 'as-stage1' ? 'normal' : memory;
+/**
+ * The types that an access may find; none where the format says nothing definite. A fetch from Device memory may be treated as one from Non-cacheable memory
+ * (DDI 0487 K1.2).
+ */
+export function foundMemory(memory: MemoryType, { type }: WalkAccess): readonly MemoryType[] {
+  if (memory === 'reserved' || memory === 'unknown') return [];
+  if (memory === 'as-stage1') return ['normal'];
+  return type === 'fetch' && memory.startsWith('device-') ? [memory, 'normal-nc'] : [memory];
 }
 
 /** Device memory, and memory that no cache holds, is Outer Shareable whatever the leaf says (DDI 0487 D8.6.2). */

@@ -224,7 +224,7 @@ function beyondOutput(format: Format, level: Level, leaf: boolean): Words | unde
 function addressSize(subject: WalkerSubject): void {
   const { format } = subject;
   const { startLevel } = format.geometry;
-  for (const level of [...new Set([startLevel, 3])]) {
+  for (const level of new Set<Level>([startLevel, 3])) {
     const bit = beyondOutput(format, level, level === 3);
     if (bit === undefined) continue;
     const bench = new WalkBench(subject);
