@@ -27,13 +27,17 @@ export function readerMemory(reader: PhysicalReader): DescriptorMemory {
  * @throws RangeError from `load` where the memory's own limit of loaded pages is reached: an answer would be a guess
  */
 export function tableMemory(memory: TableMemory): DescriptorMemory {
+  const page = 2 ** memory.pageShift;
   return {
     load(pa, into) {
-      const word = memory.wordOf(pa, 8);
+      const offset = pa - memory.firstPage * page;
+      const inside = offset >= 0 && offset < memory.contiguousPages * page;
+      const word = (inside ? offset / 4 : memory.wordOf(pa, 8)) | 0;
       if (word === -2) throw new RangeError('The limit of loaded table pages is reached; raise it.');
       if (word < 0) return false;
-      into.lo = memory.words[word];
-      into.hi = memory.words[word + 1];
+      const { words } = memory;
+      into.lo = words[word];
+      into.hi = words[word + 1];
       return true;
     },
   };

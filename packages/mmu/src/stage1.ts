@@ -1,13 +1,13 @@
 import type { RangeControl, Stage1Control } from '@granule/contract';
 import type { Level } from '@granule/geometry';
-import { alignDown, fieldOf, fromHalves, pow2 } from '@granule/geometry/bits';
+import { fromHalves, high32, low32, pow2 } from '@granule/geometry/bits';
 import { decodeMair, effectiveShareability, isDevice, makeNonCacheable, SHAREABLE } from './attributes.js';
 import type { Stage1 } from './context.js';
 import { applyPan, limitsOf, needed, stage1Permissions } from './permissions.js';
 import { take } from './slots.js';
 import { commit, PURPOSE, setsAccessFlag, stage2, stage2Update } from './stage2.js';
 import { KIND, type Tables } from './tables.js';
-import type { Walker } from './walker.js';
+import { below, type Walker } from './walker.js';
 
 const TWO_32 = 4294967296;
 
@@ -29,8 +29,9 @@ function locate(walker: Walker, { control }: Stage1, lo: number, hi: number): bo
   const { iaBits } = range;
   walker.address = fromHalves(lo, hi & 0xfffff);
   if (range.format === undefined) return false;
-  walker.address = iaBits > 32 ? fromHalves(lo, hi & (2 ** (iaBits - 32) - 1)) : lo % pow2(iaBits);
-  return topBitsAre(walker.upper, lo, hi, iaBits, ignored ? 55 : 63);
+  if (!topBitsAre(walker.upper, lo, hi, iaBits, ignored ? 55 : 63)) return false;
+  walker.address = iaBits > 32 ? fromHalves(lo, hi & (-1 >>> (64 - iaBits))) : below(lo, iaBits);
+  return true;
 }
 
 /** TTBCR.T0SZ and T1SZ share 4 GiB, perhaps with a hole between (DDI 0406C B3.6.4). */
@@ -85,25 +86,26 @@ function stage1Off(walker: Walker, control: Stage1Control, lo: number, hi: numbe
 }
 
 function walk(walker: Walker, stage: Stage1, tables: Tables): boolean {
-  const { word, leaf1, address: ia, context } = walker;
+  const { leaf1, address: ia, context } = walker;
   const { bigEndian } = stage.control;
   const host = stage.virtualised ? context.stage2 : undefined;
+  const lo = low32(ia);
+  const hi = high32(ia);
   let table = tables.base;
-  let bits = tables.rootBits;
   walker.limits = 0;
-  for (let level = tables.startLevel; ; level = (level + 1) as Level, bits = tables.stride) {
-    const address = table + fieldOf(ia, tables.shifts[level + 1], bits) * 8;
+  for (let level = tables.startLevel; ; level = (level + 1) as Level) {
+    const address = table + tables.entryOffset(lo, hi, level);
     if (host !== undefined && !stage2(walker, host, address, PURPOSE.table)) return false;
     const physical = host === undefined ? address : walker.leaf2.output;
     if (!walker.load(physical, address, 1, level, bigEndian)) return walker.fail('external-abort-on-walk', level, 1, false, -1);
-    const kind = tables.kind(word.lo, level);
+    const kind = tables.kind(walker.lo, level);
     if (kind === KIND.invalid) return walker.fail('translation', level, 1, false, -1);
     if (kind === KIND.leaf) {
       walker.settle(leaf1, tables, level, physical, address);
       return leaf1.output < tables.oaEnd || walker.fail('address-size', level, 1, false, -1);
     }
-    if (tables.hierarchical) walker.limits |= limitsOf(tables.slots, word.lo, word.hi);
-    table = tables.tableOutput(word.lo, word.hi);
+    if (tables.hierarchical) walker.limits |= limitsOf(tables.slots, walker.lo, walker.hi);
+    table = tables.tableOutput(walker.lo, walker.hi);
     if (table >= tables.oaEnd) return walker.fail('address-size', level, 1, false, -1);
   }
 }
@@ -112,7 +114,7 @@ function walk(walker: Walker, stage: Stage1, tables: Tables): boolean {
 function leaf(walker: Walker, stage: Stage1, tables: Tables, pan: boolean): boolean {
   const { control } = stage;
   const { leaf1, limits } = walker;
-  if ((leaf1.lo & tables.format.numbers.afLo) === 0 && !control.hardwareAccess) return walker.fail('access-flag', leaf1.level, 1, false, -1);
+  if ((leaf1.lo & tables.af) === 0 && !control.hardwareAccess) return walker.fail('access-flag', leaf1.level, 1, false, -1);
   const writable = control.hardwareDirty && take(tables.slots.dbm, leaf1.lo, leaf1.hi) === 1;
   const all = stage1Permissions(control, tables.slots, leaf1.lo, leaf1.hi, limits, writable);
   walker.permissions1 = pan && control.unprivileged && !control.guestHypervisor ? applyPan(control, all) : all;
@@ -123,7 +125,7 @@ function leaf(walker: Walker, stage: Stage1, tables: Tables, pan: boolean): bool
   }
   if (!update1(walker, stage, tables, walker.write && !walker.silent)) return false;
   leafAttributes(walker, control, tables, mair);
-  leaf1.output += walker.address - alignDown(walker.address, leaf1.shift);
+  leaf1.output += below(walker.address, leaf1.shift);
   walker.out.level1 = leaf1.level;
   walker.out.notGlobal = take(tables.slots.nG, leaf1.lo, leaf1.hi) === 1;
   return true;
@@ -139,10 +141,9 @@ function update1(walker: Walker, stage: Stage1, tables: Tables, write: boolean):
   const { control } = stage;
   if (!control.hardwareAccess) return true;
   const { leaf1, context } = walker;
-  const { afLo, writeProtect } = tables.format.numbers;
   let { lo } = leaf1;
-  if (setsAccessFlag(walker, PURPOSE.access)) lo = (lo | afLo) >>> 0;
-  if (write && control.hardwareDirty && take(tables.slots.dbm, leaf1.lo, leaf1.hi) === 1) lo = (lo & ~writeProtect.loSet) >>> 0;
+  if (setsAccessFlag(walker, PURPOSE.access)) lo = lo | tables.af;
+  if (write && control.hardwareDirty && take(tables.slots.dbm, leaf1.lo, leaf1.hi) === 1) lo = lo & ~tables.writeClear;
   if (lo === leaf1.lo) return true;
   const host = stage.virtualised ? context.stage2 : undefined;
   if (host !== undefined && !stage2Update(walker, host, leaf1.address)) return false;

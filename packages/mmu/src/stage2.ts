@@ -1,12 +1,12 @@
 import type { Stage2Control } from '@granule/contract';
 import type { Level } from '@granule/geometry';
-import { alignDown, fieldOf, type OutputAddress } from '@granule/geometry/bits';
+import { high32, low32, type OutputAddress } from '@granule/geometry/bits';
 import type { Stage2 } from './context.js';
 import { needed, stage2Permissions } from './permissions.js';
 import { take } from './slots.js';
 import { KIND, type Tables } from './tables.js';
 import { note, swapBytes } from './updates.js';
-import type { Walker } from './walker.js';
+import { below, type Walker } from './walker.js';
 
 /** Why stage 2 is asked: for the access itself, or for a descriptor of stage 1. */
 export const PURPOSE = { access: 0, table: 1 } as const;
@@ -23,8 +23,7 @@ export function stage2(walker: Walker, stage: Stage2, ipa: OutputAddress, purpos
   if (tables.base >= tables.oaEnd) return walker.fail('address-size', control.faultLevel, 2, s1ptw, ipa);
   if (!walk(walker, control, tables, ipa, s1ptw)) return false;
   const { leaf2 } = walker;
-  const { numbers } = tables.format;
-  if ((leaf2.lo & numbers.afLo) === 0 && !control.hardwareAccess) return walker.fail('access-flag', leaf2.level, 2, s1ptw, ipa);
+  if ((leaf2.lo & tables.af) === 0 && !control.hardwareAccess) return walker.fail('access-flag', leaf2.level, 2, s1ptw, ipa);
   const writable = control.hardwareDirty && take(tables.slots.dbm, leaf2.lo, leaf2.hi) === 1;
   walker.permissions2 = stage2Permissions(control, tables.slots, leaf2.lo, leaf2.hi, writable);
   if (!permitted(walker, control, tables, purpose)) {
@@ -32,24 +31,25 @@ export function stage2(walker: Walker, stage: Stage2, ipa: OutputAddress, purpos
     return walker.fail('permission', leaf2.level, 2, s1ptw, ipa);
   }
   update2(walker, stage, purpose, walker.write && !walker.silent && purpose === PURPOSE.access);
-  leaf2.output += ipa - alignDown(ipa, leaf2.shift);
+  leaf2.output += below(ipa, leaf2.shift);
   return true;
 }
 
 function walk(walker: Walker, control: Stage2Control, tables: Tables, ipa: OutputAddress, s1ptw: boolean): boolean {
-  const { word, leaf2 } = walker;
+  const { leaf2 } = walker;
+  const lo = low32(ipa);
+  const hi = high32(ipa);
   let table = tables.base;
-  let bits = tables.rootBits;
-  for (let level = tables.startLevel; ; level = (level + 1) as Level, bits = tables.stride) {
-    const address = table + fieldOf(ipa, tables.shifts[level + 1], bits) * 8;
+  for (let level = tables.startLevel; ; level = (level + 1) as Level) {
+    const address = table + tables.entryOffset(lo, hi, level);
     if (!walker.load(address, address, 2, level, control.bigEndian)) return walker.fail('external-abort-on-walk', level, 2, s1ptw, ipa);
-    const kind = tables.kind(word.lo, level);
+    const kind = tables.kind(walker.lo, level);
     if (kind === KIND.invalid) return walker.fail('translation', level, 2, s1ptw, ipa);
     if (kind === KIND.leaf) {
       walker.settle(leaf2, tables, level, address, address);
       return leaf2.output < tables.oaEnd || walker.fail('address-size', level, 2, s1ptw, ipa);
     }
-    table = tables.tableOutput(word.lo, word.hi);
+    table = tables.tableOutput(walker.lo, walker.hi);
     if (table >= tables.oaEnd) return walker.fail('address-size', level, 2, s1ptw, ipa);
   }
 }
@@ -73,10 +73,9 @@ function permitted(walker: Walker, control: Stage2Control, tables: Tables, purpo
 function update2(walker: Walker, { control, tables }: Stage2, purpose: Purpose, write: boolean): void {
   if (!control.hardwareAccess) return;
   const { leaf2 } = walker;
-  const { afLo, writeProtect } = tables!.format.numbers;
   let { lo } = leaf2;
-  if (setsAccessFlag(walker, purpose)) lo = (lo | afLo) >>> 0;
-  if (write && control.hardwareDirty && take(tables!.slots.dbm, leaf2.lo, leaf2.hi) === 1) lo = (lo | writeProtect.loClear) >>> 0;
+  if (setsAccessFlag(walker, purpose)) lo = lo | tables!.af;
+  if (write && control.hardwareDirty && take(tables!.slots.dbm, leaf2.lo, leaf2.hi) === 1) lo = lo | tables!.writeSet;
   commit(walker, 2, control.bigEndian, lo);
 }
 
@@ -87,7 +86,7 @@ export function setsAccessFlag({ silent, context }: Walker, purpose: Purpose): b
   return choice === 'all' || (choice === 'tables' && purpose === PURPOSE.table);
 }
 
-/** Notes that the low half of a leaf becomes `lo`, and keeps the leaf as it then is. */
+/** Notes that the low half of a leaf becomes `lo` (signed), and keeps the leaf as it then is. */
 export function commit(walker: Walker, stage: 1 | 2, bigEndian: boolean, lo: number): void {
   const leaf = stage === 1 ? walker.leaf1 : walker.leaf2;
   const { word } = walker;

@@ -1,6 +1,6 @@
 import type { AccessType, FaultType, Words } from '@granule/contract';
 import type { Level } from '@granule/geometry';
-import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
+import { fromHalves, high32, low32, type InputAddress, type OutputAddress } from '@granule/geometry/bits';
 import type { Memory } from './attributes.js';
 import type { Context } from './context.js';
 import type { DescriptorMemory } from './memory.js';
@@ -8,7 +8,7 @@ import { createTranslation, type Translation } from './result.js';
 import type { Tables } from './tables.js';
 import { overlay, swapBytes } from './updates.js';
 
-/** The leaf that a stage ended at. */
+/** The leaf that a stage ended at, its halves signed. */
 export interface LeafState {
   lo: number;
   hi: number;
@@ -22,6 +22,12 @@ export interface LeafState {
 }
 
 const leafState = (): LeafState => ({ lo: 0, hi: 0, level: 0, physical: 0, address: 0, output: 0, shift: 0 });
+
+/** The part of an address below 2^shift. Domain: shift 1 … 52. */
+export function below(address: number, shift: number): number {
+  if (shift <= 32) return (low32(address) & (-1 >>> (32 - shift))) >>> 0;
+  return fromHalves(address, high32(address) & (-1 >>> (64 - shift)));
+}
 
 /** The state of one translation under way: one object that every function of the walk is handed, and that is used again. */
 export class Walker {
@@ -48,6 +54,9 @@ export class Walker {
   shareability = 0;
   /** The MAIR byte as software wrote it, where nothing changes it: reserved encodings show as they are. −1 otherwise. */
   written = -1;
+  /** The descriptor just read, its halves as signed integers: the engines keep those without a box. */
+  lo = 0;
+  hi = 0;
   readonly word: Words = { lo: 0, hi: 0 };
 
   /** Ends the translation with a fault. Always false, so that a walk can return it. */
@@ -64,24 +73,21 @@ export class Walker {
     return false;
   }
 
-  /** Reads the descriptor at `physical` into `word`; `address` is where stage 1 believes it to be. False: an external abort. */
+  /** Reads the descriptor at `physical` into `lo` and `hi`; `address` is where stage 1 believes it to be. False: an external abort. */
   load(physical: OutputAddress, address: OutputAddress, stage: 1 | 2, level: Level, bigEndian: boolean): boolean {
     const { word, out } = this;
     if (!this.memory.load(physical, word)) return false;
     if (out.updates.count > 0) overlay(out.updates, physical, word);
-    if (bigEndian) {
-      const { lo } = word;
-      word.lo = swapBytes(word.hi);
-      word.hi = swapBytes(lo);
-    }
+    this.lo = (bigEndian ? swapBytes(word.hi) : word.lo) | 0;
+    this.hi = (bigEndian ? swapBytes(word.lo) : word.hi) | 0;
     if (this.logged) this.log(physical, address, stage, level);
     return true;
   }
 
   /** Takes the leaf just read for the end of its stage. */
   settle(leaf: LeafState, tables: Tables, level: Level, physical: OutputAddress, address: OutputAddress): void {
-    leaf.lo = this.word.lo;
-    leaf.hi = this.word.hi;
+    leaf.lo = this.lo;
+    leaf.hi = this.hi;
     leaf.level = level;
     leaf.physical = physical;
     leaf.address = address;
@@ -96,8 +102,8 @@ export class Walker {
     fetches.level[at] = level;
     fetches.address[at] = address;
     fetches.physical[at] = physical;
-    fetches.lo[at] = this.word.lo;
-    fetches.hi[at] = this.word.hi;
+    fetches.lo[at] = this.lo;
+    fetches.hi[at] = this.hi;
     fetches.count = at + 1;
   }
 }
