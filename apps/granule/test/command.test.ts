@@ -190,6 +190,34 @@ describe('granule dump and walk', () => {
     expect(stdout).toMatch(/Translation fault, stage 1, level \d: the entry is zero/);
   });
 
+  it('a fault names the access, the descriptor, the field, the clause and the codes', () => {
+    const { status, stdout } = granule('walk', C2, '--regime', 'el10', '--access', 'write', '--el', '0', '0x80001234');
+    expect(status).toBe(1);
+    expect(stdout.slice(stdout.indexOf('0x0000000080001234 faults'))).toBe(`0x0000000080001234 faults
+  access       write at EL0
+  fault        Permission fault, stage 1, level 3: no write at EL0: the leaf is not for EL0.
+  descriptor   0x0000000080001703 at PA 0x000000004099d008, stage 1, level 3
+  field        AP[1] (bit 6) = 0x0: no EL0 access
+  clause       DDI 0487 D8.4.1
+  status       FSC 0x0f, PAR 0x000000000000081f
+`);
+    expect(json('walk', C2, '--regime', 'el10', '--access', 'write', '--el', '0', '0x80001234')).toMatchObject({
+      access: { type: 'write', el: 0 },
+      outcome: 'fault',
+      fault: { descriptor: { value: '0x0000000080001703' }, field: { name: 'AP[1]' }, statusCode: '0x0f' },
+    });
+  });
+
+  it('an exception level that the regime does not have is exit code 2', () => {
+    const { status, stderr } = granule('walk', C2, '--regime', 's2', '--el', '2', '0x80001234');
+    expect([status, stderr]).toEqual([2, 'granule: --el: Regime s2 translates for EL0 and EL1, not for EL2.\n']);
+  });
+
+  it.each([['0x80001234'], ['0x1000000000000'], ['0xffffffff80001234'], ['0x3f001ab4']])('of %s reads well in 110 columns', (address) => {
+    const { stdout } = granule('walk', C2, '--regime', 'el10', '--nested', address);
+    expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(110);
+  });
+
   it('--nested shows how stage 2 finds each stage-1 descriptor', () => {
     const { stdout } = granule('walk', C2, '--regime', 'el10', '--nested', '0x80001234');
     expect(stdout.match(/^ {6}stage 2:/gm)).toHaveLength(4);

@@ -65,13 +65,14 @@ describe.each(NAMES)('%s', (name) => {
     }
   });
 
-  it('walk agrees with the emulator on every address it was asked for', () => {
+  it('walk agrees with the emulator, which does not look at access flags, on every address it was asked for', () => {
     const [head, ...rows] = checkpoint.text(`${checkpoint.name}.translate.csv`)!.trim().split('\n');
     const regime = head.includes('stage2') ? 's2' : head.includes('pl1') ? 'pl10' : 'el10';
     const answers = rows.map((row) => {
       const [input] = row.split(',');
       const { end } = valueOf(walkAddress(checkpoint.image, regime, BigInt(input)));
-      return `${input},${end.kind === 'translated' ? `0x${end.output.toString(16)}` : ''}`;
+      const reached = end.kind === 'translated' ? end : end.kind === 'fault' ? end.past : undefined;
+      return `${input},${reached === undefined ? '' : `0x${reached.output.toString(16)}`}`;
     });
     expect(answers.length).toBeGreaterThan(0);
     expect(answers).toEqual(rows);
