@@ -2,6 +2,7 @@ import { armv7Lpae } from '@granule/armv7-lpae';
 import { armv8 } from '@granule/armv8';
 import type { Format, Registers } from '@granule/contract';
 import { stage1Geometry, stage2Geometry } from '@granule/geometry';
+import { alignDown, low32 } from '@granule/geometry/bits';
 import { createTableArena } from '@granule/memory';
 import { context, createTranslation, mapWords, tableMemory, translateWords, type Access, type Context, type DescriptorMemory } from '@granule/mmu';
 import { createPageTable, newLookup, type GranulePageTable } from '@granule/pgtable';
@@ -53,7 +54,7 @@ const READ: Access = { regime: 'el10', type: 'read', privileged: true };
 function useArmv7(): void {
   const memory: DescriptorMemory = {
     load(pa, into) {
-      into.lo = ((pa & 0xff000) | 0x7ff) >>> 0;
+      into.lo = alignDown(low32(pa), 12) % 0x100000 + 0x7ff;
       into.hi = 0;
       return true;
     },
