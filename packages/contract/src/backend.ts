@@ -50,6 +50,36 @@ export interface Features {
   readonly ras?: boolean;
 }
 
+/** No optional feature, 4K pages, 8-bit VMIDs, every maintenance due: what an implementation has at least, but for its address size. */
+export const NO_FEATURES = Object.freeze<Omit<Features, 'paBits'>>({
+  granules1: ['4K'],
+  granules2: ['4K'],
+  lpa2Granules1: [],
+  lpa2Granules2: [],
+  lpa: false,
+  lva: false,
+  ttst: false,
+  xnx: false,
+  s2fwb: false,
+  ttl: false,
+  tlbirange: false,
+  hpds: false,
+  hpds2: false,
+  haf: false,
+  hdbs: false,
+  pan: false,
+  pan3: false,
+  e0pd: false,
+  vhe: false,
+  xs: false,
+  cnp: false,
+  bti: false,
+  bbm: 0,
+  idc: false,
+  dic: false,
+  vmidBits: 8,
+});
+
 export interface FormatConfig {
   readonly geometry: TableGeometry;
   readonly features?: Partial<Features>;
