@@ -1,10 +1,11 @@
+import type { Registers } from '@granule/contract';
 import { describe, expect, it } from 'vitest';
 import { EL1, EL1_TABLES, FETCH, GUEST, PTE, READ, run, S2, SCTLR, swapped, TCR, VTCR, WRITE } from './support.js';
 
 /** DDI 0487 D8.5, Hardware updates to the translation tables. */
 
-const HA = { ...EL1, TCR_EL1: EL1['TCR_EL1'] | TCR.ha };
-const HD = { ...EL1, TCR_EL1: EL1['TCR_EL1'] | TCR.ha | TCR.hd };
+const HA: Registers = { ...EL1, TCR_EL1: EL1['TCR_EL1'] | TCR.ha };
+const HD: Registers = { ...EL1, TCR_EL1: EL1['TCR_EL1'] | TCR.ha | TCR.hd };
 const AT = 0x3000;
 const page = (bits: bigint): Record<number, bigint> => ({ ...EL1_TABLES, [AT]: 0x8000n | PTE.page | bits });
 
