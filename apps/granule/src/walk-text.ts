@@ -129,7 +129,7 @@ function accessText({ access, stages }: AddressWalk): string {
 }
 
 function resultRows(walk: AddressWalk): readonly Row[] {
-  const { result, updates } = walk;
+  const { result, updates, end } = walk;
   const writes = updates.map(({ stage, level, address, from, to }): Row => {
     return ['hardware', `sets ${hex(from)} to ${hex(to)} at PA ${hex(address)}, stage ${stage}, level ${level}`];
   });
@@ -138,7 +138,7 @@ function resultRows(walk: AddressWalk): readonly Row[] {
   }
   const both = walk.stages.length > 1 ? ', both stages combined' : '';
   const memory = result.mair === undefined ? result.memory : `${result.memory} (${hex(result.mair, 2)}), ${result.shareability}`;
-  const par = result.par === undefined ? '' : `, PAR ${hex(result.par)}`;
+  const par = result.par === undefined || end.kind === 'fault' ? '' : `, PAR ${hex(result.par)}`;
   return [['permissions', `${result.permissions}${both}`], ['memory', memory], ['holds for', `${sizeText(result.size)} around it${par}`], ...writes];
 }
 
