@@ -11,9 +11,9 @@ describe('a suite', () => {
     expect(names.includes(caughtBy), `caught by ${names.join(', ')}`).toBe(true);
   });
 
-  it('has mutants of formats, cores and walkers, each fault once', () => {
+  it('has each fault once', () => {
     const names = MUTANTS.map(({ suite, fault }) => `${suite} ${fault}`);
     expect(new Set(names).size).toBe(names.length);
-    expect(names.length).toBeGreaterThanOrEqual(90);
+    expect(names.length).toBeGreaterThan(100);
   });
 });

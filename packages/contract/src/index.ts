@@ -1,4 +1,5 @@
 export * from './backend.js';
+export * from './cases.js';
 export * from './effects.js';
 export * from './fault.js';
 export * from './format.js';

@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { armv7Lpae } from '@granule/armv7-lpae';
 import { armv8 } from '@granule/armv8';
+import { runVectors } from '@granule/conformance/vectors';
+import type { CaseMachine, CaseTranslator, TranslationCase } from '@granule/contract';
 import { bytesSource } from '@granule/memory';
-import { inflate, readCases, readMachines, type CaseMachine, type TranslationCase } from '@granule/snapshot';
+import { inflate, readCases, readMachines } from '@granule/snapshot';
 import { describe, expect, it } from 'vitest';
-import { compare, runCase, type Verdict } from '../src/index.js';
+import { runCase } from '../src/index.js';
 
 const BACKENDS = { aarch64: armv8, aarch32: armv7Lpae };
+const translator: CaseTranslator = (each, machine) => runCase(each, machine, BACKENDS);
 
 const bytesOf = (name: string): Uint8Array => readFileSync(new URL(`vectors/${name}`, import.meta.url));
 
@@ -33,16 +36,11 @@ interface Counted {
 
 function count(family: string): Counted {
   const counted: Counted = { passed: 0, failed: [], doubtful: {} };
-  for (const each of casesOf(family)) {
-    const answers = done(runCase(each, machines.get(each.machine)!, BACKENDS));
-    answers.forEach((answer, index) => {
-      const query = each.queries[index];
-      const { verdict, agrees }: Verdict = compare(answer, query);
-      const key = `${query.doubt.join(' ')}: ${agrees}`;
-      if (verdict === 'passed') counted.passed += 1;
-      else if (verdict === 'failed') counted.failed.push(`${each.id}#${index}`);
-      else counted.doubtful[key] = (counted.doubtful[key] ?? 0) + 1;
-    });
+  for (const { case: id, index, query, verdict, agrees, reasons } of runVectors(casesOf(family), machines, translator)) {
+    const key = `${query.doubt.join(' ')}: ${agrees}`;
+    if (verdict === 'passed') counted.passed += 1;
+    else if (verdict === 'failed') counted.failed.push(`${id}#${index}: ${reasons.join('; ')}`);
+    else counted.doubtful[key] = (counted.doubtful[key] ?? 0) + 1;
   }
   return counted;
 }

@@ -1,51 +1,6 @@
-import { done, refused, type Outcome } from '@granule/contract';
+import { done, refused, type CaseMachine, type Outcome, type TranslationCase } from '@granule/contract';
 import * as z from 'zod';
 import { addressOf, hexAddress, hexWord, readJson, wordOf } from './json.js';
-
-/** What a machine of `machines.json` has. */
-export interface CaseMachine {
-  readonly name: string;
-  readonly state: 'aarch64' | 'aarch32';
-  /** RAM: base and size, bytes. Words that a case does not set read as 0. */
-  readonly windows: readonly (readonly [base: number, size: number])[];
-  /** Identification registers by name. */
-  readonly id: Readonly<Record<string, bigint>>;
-}
-
-/** What an access that was aborted, or an answer that the architecture would have, looks like. */
-export interface CaseAbort {
-  readonly el?: number;
-  readonly esr?: bigint;
-  readonly ec?: number;
-  readonly iss?: number;
-  readonly far?: bigint;
-  readonly hpfar?: bigint;
-  readonly ok?: boolean;
-}
-
-export interface CaseQuery {
-  /** `S12E1R`, `ATS1CPR`, `LDRB_EL1`, … */
-  readonly op: string;
-  readonly va: bigint;
-  readonly pan: boolean;
-  readonly par?: bigint;
-  readonly esr?: bigint;
-  readonly ok?: boolean;
-  readonly abort?: CaseAbort;
-  readonly changed: readonly (readonly [address: number, value: bigint])[];
-  readonly doubt: readonly string[];
-  /** The architecture's answer where it differs from the recorded one: a PAR, or of an access. */
-  readonly alt?: bigint | CaseAbort;
-}
-
-export interface TranslationCase {
-  readonly id: string;
-  readonly note: string;
-  readonly machine: string;
-  readonly registers: Readonly<Record<string, bigint>>;
-  readonly memory: readonly (readonly [address: number, value: bigint])[];
-  readonly queries: readonly CaseQuery[];
-}
 
 const SOURCE = 'translation cases, JSON Lines';
 

@@ -2,10 +2,11 @@ import { Command } from 'commander';
 import { dirname, join } from 'node:path';
 import { armv7Lpae } from '@granule/armv7-lpae';
 import { armv8 } from '@granule/armv8';
-import type { Backend } from '@granule/contract';
+import { compare, type Verdict } from '@granule/conformance/vectors';
+import type { Backend, CaseAnswer, CaseMachine } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
-import { type Answer, compare, runCase, type Verdict } from '@granule/lab';
-import { inflate, isGzip, readCases, readMachines, type CaseMachine } from '@granule/snapshot';
+import { runCase } from '@granule/lab';
+import { inflate, isGzip, readCases, readMachines } from '@granule/snapshot';
 import { CommandFailure, exitCodeOf, valueOf } from '../failures.js';
 import { fileSource, readText } from '../files.js';
 import { print } from '../output.js';
@@ -53,7 +54,7 @@ function line(value: unknown): string {
   return `${JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? hex(each, 1) : each))}\n`;
 }
 
-function answerFields({ changed, ...rest }: Answer): object {
+function answerFields({ changed, ...rest }: CaseAnswer): object {
   return changed.length === 0 ? rest : { ...rest, changed: changed.map(([address, value]) => [hex(address, 1), value]) };
 }
 

@@ -1,17 +1,20 @@
-import { done, refused, type Abort, type Backend, type Features, type Outcome, type Registers } from '@granule/contract';
+import {
+  done,
+  refused,
+  type Abort,
+  type Backend,
+  type CaseAnswer,
+  type CaseChanges,
+  type CaseMachine,
+  type CaseQuery,
+  type Features,
+  type Outcome,
+  type Registers,
+  type TranslationCase,
+} from '@granule/contract';
 import { bytesSource, sparseMemory, type SparseMemory } from '@granule/memory';
 import { context, createTranslation, faultOf, readerMemory, translate, type Choices, type Context, type DescriptorMemory, type Translation } from '@granule/mmu';
-import type { CaseMachine, CaseQuery, TranslationCase } from '@granule/snapshot';
 import { operationOf, type Operation, type Setting } from './operations.js';
-
-/** What a query is answered: one of PAR, a syndrome instead of it, `ok`, an abort; and the descriptors that hardware wrote. */
-export interface Answer {
-  readonly par?: bigint;
-  readonly esr?: bigint;
-  readonly ok?: true;
-  readonly abort?: Abort;
-  readonly changed: readonly (readonly [address: number, value: bigint])[];
-}
 
 /** The backend for a machine's state. */
 export type CaseBackends = Readonly<Record<CaseMachine['state'], Backend>>;
@@ -56,7 +59,7 @@ function bench(each: TranslationCase, machine: CaseMachine, backends: CaseBacken
   return done({ backend, features, registers, context: decoded.value, memory: readerMemory(memory.value), setting });
 }
 
-function changes({ updates }: Translation): Answer['changed'] {
+function changes({ updates }: Translation): CaseChanges {
   return Array.from({ length: updates.count }, (_, i) => {
     const value = (BigInt(updates.newHi[i]) << 32n) | BigInt(updates.newLo[i]);
     return [updates.address[i], value] as const;
@@ -83,14 +86,14 @@ function abortOf(query: CaseQuery, operation: Operation, out: Translation, bench
 const BYTE_OF_W0 = { sas: 0, signed: false, register: 0, wide: false, ordered: false } as const;
 
 /** An external abort on the walk of an AT instruction is taken as an exception; every other fault is reported in PAR. */
-function failed(query: CaseQuery, operation: Operation, out: Translation, bench: Bench): Answer {
+function failed(query: CaseQuery, operation: Operation, out: Translation, bench: Bench): CaseAnswer {
   const changed = changes(out);
   if (!operation.instruction) return { abort: abortOf(query, operation, out, bench), changed };
   if (out.fault.type === 'external-abort-on-walk') return { esr: abortOf(query, operation, out, bench).esr, changed };
   return { par: bench.backend.faults.par(faultOf(out)), changed };
 }
 
-function answer(query: CaseQuery, bench: Bench, out: Translation): Outcome<Answer> {
+function answer(query: CaseQuery, bench: Bench, out: Translation): Outcome<CaseAnswer> {
   const operation = operationOf(query.op, query.pan, bench.setting);
   if (operation === undefined || !bench.context.regimes.has(operation.access.regime)) {
     return refused('cases.operation', `Operation ${query.op} is not one of this machine.`, 'translation cases');
@@ -101,11 +104,11 @@ function answer(query: CaseQuery, bench: Bench, out: Translation): Outcome<Answe
 }
 
 /** Answers the queries of a case, each by itself. Refused: `cases.*`, `image.*`, `memory.*`; not modelled: as the backend's `controls`. */
-export function runCase(each: TranslationCase, machine: CaseMachine, backends: CaseBackends, choices: Choices = {}): Outcome<readonly Answer[]> {
+export function runCase(each: TranslationCase, machine: CaseMachine, backends: CaseBackends, choices: Choices = {}): Outcome<readonly CaseAnswer[]> {
   const ready = bench(each, machine, backends, choices);
   if (ready.kind !== 'done') return ready;
   const out = createTranslation();
-  const answers: Answer[] = [];
+  const answers: CaseAnswer[] = [];
   for (const query of each.queries) {
     const answered = answer(query, ready.value, out);
     if (answered.kind !== 'done') return answered;
