@@ -24,5 +24,4 @@ export {
   type TableComparison,
 } from './replay/report.js';
 export type { RunFiles } from './replay/run-directory.js';
-export { compare, type Verdict } from './cases/compare.js';
-export { type Answer, type CaseBackends, runCase } from './cases/run.js';
+export { type CaseBackends, runCase } from './cases/run.js';
