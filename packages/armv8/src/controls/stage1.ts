@@ -1,7 +1,7 @@
 import type { ControlChoices, Features, RangeControl, Registers, Stage1Control } from '@granule/contract';
+import { mairByte } from '@granule/contract/codec';
 import { stage1Geometry, type Granule, type TableGeometry } from '@granule/geometry';
 import { format } from '../format/format.js';
-import { mairByte } from '../format/memory-type.js';
 import { baseAddress } from '../registers/base.js';
 import { TG0_GRANULES, TG1_GRANULES } from '../registers/control-tables.js';
 import { bit, fieldReader, type ReadField } from './fields.js';

@@ -1,13 +1,13 @@
 import type { Features, Registers } from '@granule/contract';
 import { PA_RANGES, type Granule } from '@granule/geometry';
-import { decodeRegister } from './codec.js';
+import { systemRegisters } from './codec.js';
 
 type Fields = Readonly<Record<string, bigint>> | undefined;
 
 function fieldsOf(registers: Registers, name: string): Fields {
   const value = registers[name];
   if (value === undefined) return undefined;
-  const fields = decodeRegister(name, value);
+  const fields = systemRegisters.decode(name, value);
   return fields.kind === 'done' ? fields.value : undefined;
 }
 

@@ -104,7 +104,7 @@ function encodeFields(
  */
 export function registerFields(tables: readonly RegisterTable[], source: string): RegisterFields {
   const byName: ReadonlyMap<string, RegisterTable> = new Map(tables.map((table) => [table.name, table]));
-  const layouts = new Map<readonly RegisterRow[], readonly Field[]>();
+  const layouts = new WeakMap<readonly RegisterRow[], readonly Field[]>();
 
   const shaped = (rows: readonly RegisterRow[], width: 32 | 64 | undefined): Shaped => {
     const layout = layouts.get(rows) ?? layoutOf(rows, undefined, source, width);
