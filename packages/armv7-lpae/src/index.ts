@@ -3,7 +3,6 @@ export { describeFaultStatus } from './fault-status.js';
 export { faults } from './faults.js';
 export { BREAK_RULES } from './format/break.js';
 export { format, REGIMES } from './format/format.js';
-export { mairMemory, SHAREABILITY, STAGE2_MEMORY } from './format/memory-type.js';
 export type { Regime } from './format/shape.js';
 export { instructions } from './instructions/codec.js';
 export { cp15Encoding, cp15Operation } from './instructions/cp15.js';

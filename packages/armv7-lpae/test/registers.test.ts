@@ -1,8 +1,8 @@
 import type { Registers } from '@granule/contract';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { KVM_ARM_STAGE2, mairMemory, registers } from '../src/index.js';
-import { bits, idOf, STAGE1, STAGE2, value } from './support.js';
+import { KVM_ARM_STAGE2, registers } from '../src/index.js';
+import { bits, formatOf, idOf, STAGE1, STAGE2, value } from './support.js';
 
 const width = (name: string): number => registers.layout(name)![0].msb + 1;
 
@@ -83,7 +83,7 @@ describe('MAIR attributes (DDI 0406C B4.1, MAIR0)', () => {
     [0xf0, 'reserved'],
     [0x40, 'reserved'],
   ])('0x%s is %s', (byte, memory) => {
-    expect(mairMemory(byte)).toBe(memory);
+    expect(formatOf('pl10', { mair: BigInt(byte) }).decodeLeaf(0b11, 0, 3).memory).toBe(memory);
   });
 });
 

@@ -1,6 +1,6 @@
 import { done, notModelled, refused, type Format, type FormatConfig, type Outcome } from '@granule/contract';
 import type { TableGeometry } from '@granule/geometry';
-import { Armv7Format } from './armv7-format.js';
+import { armv7Format } from './armv7-format.js';
 import { OA_BITS, type Regime } from './shape.js';
 
 /** Translation regimes of ARMv7 with LPAE that this backend has formats for. */
@@ -39,5 +39,5 @@ export function format(regime: string, config: FormatConfig): Outcome<Format> {
     return refused('format.not-in-stage', 'mair does not go with regime s2: it belongs to stage 1.', SOURCE);
   }
   if (hpd === true) return notModelled('format.hpd', 'Disabling hierarchical permissions (TTBCR2, Armv8.2) is not modelled.', SOURCE);
-  return done(new Armv7Format({ regime, geometry, mair }, upper));
+  return done(armv7Format({ regime, geometry, mair }, upper));
 }

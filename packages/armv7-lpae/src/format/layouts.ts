@@ -1,6 +1,6 @@
 import { ENTRY, type EntryKind, type Field } from '@granule/contract';
+import { IGNORED, layoutOf, RES1, type Row } from '@granule/contract/codec';
 import { levelShift } from '@granule/geometry';
-import { IGNORED, layoutOf, RES1, type Row } from '../fields.js';
 import { leafLegal, OA_BITS, tableLegal, type LevelShape } from './shape.js';
 
 /**
@@ -16,6 +16,9 @@ const ATTRIBUTES = 'DDI 0406C B3.6.2';
 const PERMISSIONS = 'DDI 0406C B3.7.1';
 const EXECUTE_NEVER = 'DDI 0406C B3.7.2';
 const MEMORY = 'DDI 0406C B3.8';
+
+/** Clauses of the fields that both stages have. */
+export const COMMON_CLAUSES = { software: ATTRIBUTES, shareability: MEMORY } as const;
 
 const twoPrivileges = ({ regime }: LevelShape): boolean => regime === 'pl10';
 const onePrivilege = ({ regime }: LevelShape): boolean => regime === 'pl2';

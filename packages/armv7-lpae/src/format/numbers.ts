@@ -1,7 +1,7 @@
 import type { Field, FormatNumbers } from '@granule/contract';
+import { hasField, noChange, slotOf } from '@granule/contract/codec';
 import { levelShift, type Level } from '@granule/geometry';
-import { hasField, slotMask, slotOf } from '../fields.js';
-import { noChange } from './leaf.js';
+import { slotMask } from '@granule/geometry/bits';
 import { leafLegal, OA_BITS, tableLegal } from './shape.js';
 
 const LEVELS: readonly Level[] = [-1, 0, 1, 2, 3];

@@ -1,21 +1,21 @@
+import { done, refused, type AttributeRequest, type Attributes, type Change, type Field, type Outcome, type Words } from '@granule/contract';
 import {
-  done,
-  refused,
-  type AttributeRequest,
-  type Attributes,
-  type Change,
-  type Field,
-  type MemoryType,
-  type Outcome,
-  type Words,
-} from '@granule/contract';
-import { hasField, putSlot, slotMask, slotOf, takeSlot, type Slot } from '../fields.js';
-import { absentAttribute, CommonLeaf, noChange, type LeafCodec, type Relaxation } from './leaf.js';
-import { mairByte, mairMemory } from './memory-type.js';
+  absentAttribute,
+  CommonLeaf,
+  noChange,
+  optionalSlot,
+  PLAIN_LEAF,
+  plainMairMemory,
+  slotOf,
+  Stage1Memory,
+  type LeafCodec,
+  type Relaxation,
+} from '@granule/contract/codec';
+import { putSlot, slotMask, takeSlot, type Slot } from '@granule/geometry/bits';
+import { COMMON_CLAUSES } from './layouts.js';
 import type { Shape } from './shape.js';
 
 const EXECUTE_NEVER = 'DDI 0406C B3.7.2';
-const MEMORY = 'DDI 0406C B3.8';
 
 /**
  * Attributes of a stage-1 leaf. XN forbids execution at PL1 and PL0, PXN at PL1 alone; so `ux` is not XN, `px` is neither XN nor PXN, and
@@ -33,39 +33,20 @@ export class Stage1Leaf implements LeafCodec {
   private readonly res1: Slot | undefined;
   private readonly ns: Slot;
   private readonly attrIndx: Slot;
-  /** Memory types of Attr0…Attr7. */
-  private readonly memory: readonly MemoryType[];
-  private readonly hasMair: boolean;
+  private readonly memory: Stage1Memory;
 
   constructor({ regime, mair }: Shape, layout: readonly Field[]) {
     const slot = (name: string): Slot => slotOf(layout, name);
-    this.common = new CommonLeaf(layout);
+    this.common = new CommonLeaf(layout, COMMON_CLAUSES);
     this.readOnly = slot('AP[2]');
     this.xn = slot('XN');
     this.two = regime === 'pl10' ? { user: slot('AP[1]'), nG: slot('nG'), pxn: slot('PXN') } : undefined;
-    this.res1 = hasField(layout, 'RES1') ? slot('RES1') : undefined;
+    this.res1 = optionalSlot(layout, 'RES1');
     this.ns = slot('NS');
     this.attrIndx = slot('AttrIndx');
-    this.hasMair = mair !== undefined;
-    this.memory = Array.from({ length: 8 }, (_, index) => (mair === undefined ? 'unknown' : mairMemory(mairByte(mair, index))));
-    const attrIndex = Math.max(0, this.memory.indexOf('normal'));
-    this.defaults = Object.freeze({
-      read: true,
-      write: true,
-      px: false,
-      ux: false,
-      user: false,
-      memory: this.memory[attrIndex],
-      attrIndex,
-      shareability: 'inner',
-      af: true,
-      dbm: false,
-      contiguous: false,
-      nG: false,
-      ns: false,
-      gp: false,
-      software: 0,
-    });
+    this.memory = new Stage1Memory(mair, plainMairMemory, { where: 'MAIR0 and MAIR1', source: 'DDI 0406C B3.8' });
+    const attrIndex = this.memory.defaultIndex;
+    this.defaults = Object.freeze({ ...PLAIN_LEAF, memory: this.memory.types[attrIndex], attrIndex });
   }
 
   decode(lo: number, hi: number): Attributes {
@@ -78,7 +59,7 @@ export class Stage1Leaf implements LeafCodec {
       px: ux && !set(this.two?.pxn),
       ux,
       user: set(this.two?.user),
-      memory: this.memory[attrIndex],
+      memory: this.memory.types[attrIndex],
       attrIndex,
       shareability: this.common.shareability(lo, hi),
       af: this.common.af(lo, hi),
@@ -93,15 +74,15 @@ export class Stage1Leaf implements LeafCodec {
 
   encode(request: AttributeRequest): Outcome<Words> {
     const want = { ...this.defaults, ...request };
-    const absent = absentAttribute(want, this.two === undefined ? ['dbm', 'gp', 'user', 'nG'] : ['dbm', 'gp']);
-    if (absent.kind !== 'done') return absent;
+    const absent = absentAttribute(want, this.two === undefined ? ['dbm', 'gp', 'user', 'nG'] : ['dbm', 'gp'], 'DDI 0406C B3.6.1');
+    if (absent !== undefined) return absent;
     if (!want.read) {
       const sentence = 'Attribute read cannot be false: a stage-1 descriptor has no permission that forbids reading alone.';
       return refused('attributes.not-in-regime', sentence, 'DDI 0406C B3.7.1');
     }
     const misfit = this.executeMisfit(want.px, want.ux);
     if (misfit !== undefined) return refused('attributes.not-in-regime', misfit, EXECUTE_NEVER);
-    const attrIndex = this.attrIndexOf(request);
+    const attrIndex = this.memory.indexOf(request);
     if (attrIndex.kind !== 'done') return attrIndex;
     const words = this.common.encode(want);
     if (words.kind !== 'done') return words;
@@ -137,27 +118,11 @@ export class Stage1Leaf implements LeafCodec {
   }
 
   memoryKey(lo: number, hi: number): string {
-    const index = takeSlot(this.attrIndx, lo, hi);
-    const memory = this.memory[index];
-    return memory === 'unknown' || memory === 'reserved' ? `AttrIndx ${index}` : memory;
+    return this.memory.key(takeSlot(this.attrIndx, lo, hi));
   }
 
   private executeMisfit(px: boolean, ux: boolean): string | undefined {
     if (this.two === undefined && px !== ux) return `px ${px} with ux ${ux} cannot be: pl2 has one XN bit.`;
     return px && !ux ? 'px true with ux false cannot be: XN forbids execution at PL1 too.' : undefined;
-  }
-
-  private attrIndexOf({ memory, attrIndex }: AttributeRequest): Outcome<number> {
-    if (attrIndex !== undefined) {
-      if (Number.isInteger(attrIndex) && attrIndex >= 0 && attrIndex <= 7) return done(attrIndex);
-      return refused('attributes.attr-index', `attrIndex ${attrIndex} is not an AttrIndx from 0 to 7.`, MEMORY);
-    }
-    if (memory === undefined || memory === this.defaults.memory) return done(this.defaults.attrIndex);
-    if (!this.hasMair) {
-      return refused('attributes.no-mair', `Memory type ${memory} needs a MAIR to be found in: give mair, or attrIndex.`, MEMORY);
-    }
-    const found = memory === 'reserved' ? -1 : this.memory.indexOf(memory);
-    if (found >= 0) return done(found);
-    return refused('attributes.memory-type', `No attribute of MAIR0 and MAIR1 is ${memory}.`, MEMORY);
   }
 }

@@ -1,46 +1,31 @@
+import { done, refused, type AttributeRequest, type Attributes, type Change, type Field, type Outcome, type Words } from '@granule/contract';
 import {
-  done,
-  refused,
-  type AttributeRequest,
-  type Attributes,
-  type Change,
-  type Field,
-  type Outcome,
-  type Words,
-} from '@granule/contract';
-import { putSlot, slotMask, slotOf, takeSlot, type Slot } from '../fields.js';
-import { absentAttribute, CommonLeaf, noChange, type LeafCodec, type Relaxation } from './leaf.js';
-import { STAGE2_MEMORY } from './memory-type.js';
+  absentAttribute,
+  CommonLeaf,
+  noChange,
+  PLAIN_LEAF,
+  slotOf,
+  STAGE2_MEMORY,
+  stage2MemAttr,
+  type LeafCodec,
+  type Relaxation,
+} from '@granule/contract/codec';
+import { putSlot, slotMask, takeSlot, type Slot } from '@granule/geometry/bits';
+import { COMMON_CLAUSES } from './layouts.js';
 
-const MEMORY = 'DDI 0406C B3.8';
+const MEMORY = { where: '', source: 'DDI 0406C B3.8' } as const;
 const ONE_XN = 'one XN bit stands for PL1 and PL0 alike';
 
 /** Attributes of a stage-2 leaf: HAP, MemAttr and one XN bit. */
 export class Stage2Leaf implements LeafCodec {
-  readonly defaults: Attributes = Object.freeze({
-    read: true,
-    write: true,
-    px: false,
-    ux: false,
-    user: false,
-    memory: 'normal',
-    attrIndex: STAGE2_MEMORY.indexOf('normal'),
-    shareability: 'inner',
-    af: true,
-    dbm: false,
-    contiguous: false,
-    nG: false,
-    ns: false,
-    gp: false,
-    software: 0,
-  });
+  readonly defaults: Attributes = Object.freeze({ ...PLAIN_LEAF, attrIndex: STAGE2_MEMORY.indexOf('normal') });
   private readonly common: CommonLeaf;
   private readonly hap: Slot;
   private readonly xn: Slot;
   private readonly memAttr: Slot;
 
   constructor(layout: readonly Field[]) {
-    this.common = new CommonLeaf(layout);
+    this.common = new CommonLeaf(layout, COMMON_CLAUSES);
     this.hap = slotOf(layout, 'HAP');
     this.xn = slotOf(layout, 'XN');
     this.memAttr = slotOf(layout, 'MemAttr');
@@ -71,12 +56,12 @@ export class Stage2Leaf implements LeafCodec {
 
   encode(request: AttributeRequest): Outcome<Words> {
     const want = { ...this.defaults, ...request };
-    const absent = absentAttribute(want, ['user', 'dbm', 'nG', 'ns', 'gp']);
-    if (absent.kind !== 'done') return absent;
+    const absent = absentAttribute(want, ['user', 'dbm', 'nG', 'ns', 'gp'], 'DDI 0406C B3.6.1');
+    if (absent !== undefined) return absent;
     if (want.px !== want.ux) {
       return refused('attributes.not-in-regime', `px ${want.px} with ux ${want.ux} cannot be: ${ONE_XN}.`, 'DDI 0406C B3.7.2');
     }
-    const memAttr = this.memAttrOf(request);
+    const memAttr = stage2MemAttr(STAGE2_MEMORY, request, MEMORY);
     if (memAttr.kind !== 'done') return memAttr;
     const words = this.common.encode(want);
     if (words.kind !== 'done') return words;
@@ -101,22 +86,5 @@ export class Stage2Leaf implements LeafCodec {
   /** Raw MemAttr: reserved ones too are of one type only with themselves. */
   memoryKey(lo: number, hi: number): string {
     return String(takeSlot(this.memAttr, lo, hi));
-  }
-
-  private memAttrOf({ memory, attrIndex }: AttributeRequest): Outcome<number> {
-    if (attrIndex !== undefined) {
-      if (!Number.isInteger(attrIndex) || attrIndex < 0 || attrIndex > 15) {
-        return refused('attributes.attr-index', `attrIndex ${attrIndex} is not a stage-2 MemAttr from 0 to 15.`, MEMORY);
-      }
-      if (memory !== undefined && memory !== STAGE2_MEMORY[attrIndex]) {
-        const means = STAGE2_MEMORY[attrIndex];
-        return refused('attributes.memory-conflict', `attrIndex ${attrIndex} at stage 2 is MemAttr ${means}, not ${memory}.`, MEMORY);
-      }
-      return done(attrIndex);
-    }
-    const wanted = memory ?? this.defaults.memory;
-    const found = wanted === 'reserved' ? -1 : STAGE2_MEMORY.indexOf(wanted);
-    if (found >= 0) return done(found);
-    return refused('attributes.memory-type', `No stage-2 MemAttr is ${wanted}.`, MEMORY);
   }
 }

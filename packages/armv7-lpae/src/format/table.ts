@@ -1,5 +1,6 @@
 import { done, refused, type Field, type Outcome, type TableAttributes, type Words } from '@granule/contract';
-import { hasField, putSlot, slotOf, takeSlot, type Slot } from '../fields.js';
+import { optionalSlot, type TableCodec } from '@granule/contract/codec';
+import { putSlot, takeSlot, type Slot } from '@granule/geometry/bits';
 import type { Shape } from './shape.js';
 
 const HIERARCHICAL = 'DDI 0406C B3.7';
@@ -8,7 +9,7 @@ const HIERARCHICAL = 'DDI 0406C B3.7';
  * Attributes of a table descriptor. Stage 2 has none; `pl2` has no APTable[0] and no PXNTable. As in a leaf, XNTable forbids execution at
  * PL1 and PL0: `uxnTable` is XNTable, and `pxnTable` is XNTable or PXNTable.
  */
-export class TableCodec {
+export class Armv7Table implements TableCodec {
   private readonly nsTable: Slot | undefined;
   private readonly apTable: Slot | undefined;
   private readonly xnTable: Slot | undefined;
@@ -18,13 +19,12 @@ export class TableCodec {
   private readonly apShift: 0 | 1;
 
   constructor({ regime }: Shape, layout: readonly Field[]) {
-    const optional = (name: string): Slot | undefined => (hasField(layout, name) ? slotOf(layout, name) : undefined);
     this.regime = regime;
     this.apShift = regime === 'pl2' ? 1 : 0;
-    this.nsTable = optional('NSTable');
-    this.apTable = optional(regime === 'pl2' ? 'APTable[1]' : 'APTable');
-    this.xnTable = optional('XNTable');
-    this.pxnTable = optional('PXNTable');
+    this.nsTable = optionalSlot(layout, 'NSTable');
+    this.apTable = optionalSlot(layout, regime === 'pl2' ? 'APTable[1]' : 'APTable');
+    this.xnTable = optionalSlot(layout, 'XNTable');
+    this.pxnTable = optionalSlot(layout, 'PXNTable');
   }
 
   decode(lo: number, hi: number): TableAttributes {

@@ -1,12 +1,6 @@
-import type { Field } from '@granule/contract';
+import type { OperandField } from '@granule/contract/codec';
 
 const CLAUSE = 'DDI 0406C B4.2';
-
-/** A field of an operand. An address field holds bits of an address: values given and returned are whole byte addresses. */
-export interface OperandField extends Field {
-  /** Bit of the address at the field's lsb. */
-  readonly addressLsb?: number;
-}
 
 /** How MCR names an operation: `MCR p15, opc1, Rt, c<crn>, c<crm>, opc2`. */
 export interface Cp15Encoding {

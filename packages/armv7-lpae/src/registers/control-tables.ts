@@ -1,5 +1,5 @@
-import { mairMemory } from '../format/memory-type.js';
-import { rowsOf, tableOf, type MeansByField, type RegisterTable } from './rows.js';
+import { plainMairMemory, type MeansByField, type RegisterTable } from '@granule/contract/codec';
+import { rowsOf, tableOf } from './rows.js';
 
 /** Control and base registers (DDI 0406C B4.1): fields as `NAME msb[:lsb]`. */
 
@@ -75,7 +75,7 @@ const BADDR_MEANS: MeansByField = { BADDR: (value) => `table at ${hex(value << 4
 const MAIR0 = 'Attr3 31:24; Attr2 23:16; Attr1 15:8; Attr0 7:0';
 const MAIR1 = 'Attr7 31:24; Attr6 23:16; Attr5 15:8; Attr4 7:0';
 const MAIR_MEANS: MeansByField = Object.fromEntries(
-  Array.from({ length: 8 }, (_, index) => [`Attr${index}`, (byte: bigint): string => mairMemory(Number(byte))]),
+  Array.from({ length: 8 }, (_, index) => [`Attr${index}`, (byte: bigint): string => plainMairMemory(Number(byte))]),
 );
 
 const shortTtbcr = rowsOf('TTBCR', TTBCR_SHORT, TTBCR_MEANS);

@@ -1,4 +1,5 @@
-import { tableOf, type Means, type RegisterTable } from './rows.js';
+import type { Means, RegisterTable } from '@granule/contract/codec';
+import { tableOf } from './rows.js';
 
 /** ID_MMFR3.CMemSz: the physical address size, bits. */
 export const PHYSICAL_BITS = [32, 36, 40] as const;

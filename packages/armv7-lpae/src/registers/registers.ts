@@ -1,5 +1,5 @@
 import type { RegisterCodec } from '@granule/contract';
-import { decodeRegister, encodeRegister, explainRegister, REGISTER_NAMES, registerLayout } from './codec.js';
+import { cp15Registers } from './codec.js';
 import { features } from './features.js';
 import { controls } from './controls.js';
 import { roots } from './roots.js';
@@ -7,11 +7,7 @@ import { encodeStage2 } from './stage2.js';
 
 /** CP15 registers by their ARMv7 names, the Non-secure copies. */
 export const registers: RegisterCodec = {
-  names: REGISTER_NAMES,
-  layout: registerLayout,
-  explain: explainRegister,
-  decode: decodeRegister,
-  encode: encodeRegister,
+  ...cp15Registers,
   features,
   encodeStage2,
   roots,

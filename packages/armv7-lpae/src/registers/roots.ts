@@ -2,7 +2,7 @@ import { done, notModelled, refused, type Failure, type Outcome, type RegimeRoot
 import { armv7Stage1Geometry, armv7Stage1Split, armv7Stage2Geometry, type Armv7Range, type TableGeometry } from '@granule/geometry';
 import { format } from '../format/format.js';
 import type { Regime } from '../format/shape.js';
-import { decodeRegister } from './codec.js';
+import { cp15Registers } from './codec.js';
 import { SL0_START_LEVELS } from './stage2.js';
 
 type Fields = Readonly<Record<string, bigint>>;
@@ -16,7 +16,7 @@ export function read(registers: Registers, name: string): bigint {
 
 /** Fields of a 32-bit register; one that is not in the set is 0. */
 export function fieldsOf(registers: Registers, name: string): Fields {
-  const fields = decodeRegister(name, BigInt.asUintN(32, read(registers, name)));
+  const fields = cp15Registers.decode(name, BigInt.asUintN(32, read(registers, name)));
   if (fields.kind !== 'done') throw new RangeError(fields.sentence);
   return fields.value;
 }

@@ -1,7 +1,7 @@
 import { done, refused, type Outcome, type RegisterCodec } from '@granule/contract';
 import type { TableGeometry } from '@granule/geometry';
 import { hex } from '@granule/geometry/bits';
-import { encodeRegister } from './codec.js';
+import { cp15Registers } from './codec.js';
 
 type Stage2Config = Parameters<RegisterCodec['encodeStage2']>[0];
 
@@ -37,6 +37,6 @@ export function encodeStage2(config: Stage2Config): Outcome<{ readonly vtcr: big
   const problem = rootProblem(root, geometry);
   if (problem.kind !== 'done') return problem;
   const t0sz = 32 - iaBits;
-  const vtcr = encodeRegister('VTCR', { T0SZ: t0sz & 0xf, S: t0sz < 0 ? 1 : 0, SL0: sl0, IRGN0: 1, ORGN0: 1, SH0: 3 });
+  const vtcr = cp15Registers.encode('VTCR', { T0SZ: t0sz & 0xf, S: t0sz < 0 ? 1 : 0, SL0: sl0, IRGN0: 1, ORGN0: 1, SH0: 3 });
   return vtcr.kind === 'done' ? done({ vtcr: vtcr.value, vttbr: BigInt(root) | (BigInt(vmid) << 48n) }) : vtcr;
 }

@@ -1,6 +1,6 @@
+import { plainMairMemory, type MeansByField, type RegisterRow, type RegisterTable } from '@granule/contract/codec';
 import { describeFaultStatus } from '../fault-status.js';
-import { mairMemory } from '../format/memory-type.js';
-import { rowsOf, tableOf, type MeansByField, type RegisterRow, type RegisterTable } from './rows.js';
+import { rowsOf, tableOf } from './rows.js';
 
 /** HSR.EC (DDI 0406C B3.13, Use of the HSR), those that concern memory and its registers. */
 const EXCEPTION_CLASSES: readonly (readonly [number, string])[] = [
@@ -68,7 +68,7 @@ function parTable(): RegisterTable {
   });
   const translated = tableOf('PAR', 64, 'ATTR 63:56; PA 39:12; LPAE 11; IMP 10; NS 9; SH 8:7; F 0', {
     ...MEANS,
-    ATTR: (byte) => mairMemory(Number(byte)),
+    ATTR: (byte) => plainMairMemory(Number(byte)),
     PA: (value) => hex(value << 12n),
     SH: SHAREABILITY,
     F: ['translated', 'aborted'],

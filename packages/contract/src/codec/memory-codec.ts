@@ -1,7 +1,10 @@
 import type { AttributeRequest, MemoryType, Shareability } from '../format.js';
 import { done, refused, type Outcome } from '../outcome.js';
 
-/** By the two bits that name them: MAIR bits 3:2, MemAttr bits 1:0. ARMv7 calls the first two Strongly-ordered and Device. */
+/**
+ * By the two bits that name them: MAIR bits 3:2, MemAttr bits 1:0. ARMv7 calls the first two Strongly-ordered and Device; the others are
+ * UNPREDICTABLE there, and what their names say for an AArch32 guest of an ARMv8 PE, which is how they are read.
+ */
 export const DEVICE_MEMORY: readonly MemoryType[] = ['device-nGnRnE', 'device-nGnRE', 'device-nGRE', 'device-GRE'];
 
 /** SH[1:0] (DDI 0487 D8.6.2; DDI 0406C B3.8, Shareability, Long-descriptor format). */
