@@ -1,7 +1,7 @@
 import type { PhysicalReader, TableMemory, Words } from '@granule/contract';
 import type { OutputAddress } from '@granule/geometry/bits';
 
-/** Memory as a walker reads it: 64-bit words, little-endian halves. */
+/** Memory as a walker reads it: 64-bit words, little-endian halves, each signed or unsigned (signed is faster: the engines keep small integers unboxed). */
 export interface DescriptorMemory {
   /** Fills `into` with the word at `pa` (8-byte aligned). False, and `into` unspecified, where that is not memory: an external abort. */
   load(pa: OutputAddress, into: Words): boolean;
@@ -14,8 +14,8 @@ export function readerMemory(reader: PhysicalReader): DescriptorMemory {
   return {
     load(pa, into) {
       if (!reader.read(pa, bytes)) return false;
-      into.lo = view.getUint32(0, true);
-      into.hi = view.getUint32(4, true);
+      into.lo = view.getInt32(0, true);
+      into.hi = view.getInt32(4, true);
       return true;
     },
   };
@@ -36,8 +36,8 @@ export function tableMemory(memory: TableMemory): DescriptorMemory {
       if (word === -2) throw new RangeError('The limit of loaded table pages is reached; raise it.');
       if (word < 0) return false;
       const { words } = memory;
-      into.lo = words[word];
-      into.hi = words[word + 1];
+      into.lo = words[word] | 0;
+      into.hi = words[word + 1] | 0;
       return true;
     },
   };
