@@ -1,15 +1,12 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { armv8 } from '@granule/armv8';
 import type { PhysicalReader } from '@granule/contract';
 import { parseAddress } from '@granule/geometry/bits';
 import { type Image, openImage } from '@granule/lab';
 import { openImage as openMemory, readRegisters, readRunFile } from '@granule/snapshot';
+import { BACKENDS } from './backends.js';
 import { CommandFailure, exitCodeOf, valueOf } from './failures.js';
 import { fileSource, readText } from './files.js';
-
-/** The backends that the command hands to the libraries. */
-export const BACKENDS = { armv8 };
 
 export interface ImageOptions {
   readonly regs?: string;

@@ -71,13 +71,3 @@ export function featuresOf(text: string, option: string): Partial<Features> {
   }
   return Object.assign({}, ...names.map((name) => FEATURES[name as FeatureName])) as Partial<Features>;
 }
-
-/** The ARMv8 backend is the only one so far. */
-export function requireArmv8(arch: string, verb: string): void {
-  if (arch === 'armv7-lpae') {
-    throw new CommandFailure(`${verb}: ARMv7 LPAE is not modelled yet.`, 1);
-  }
-  if (arch !== 'armv8') {
-    throw new CommandFailure(`--arch: ${arch} is not armv8 or armv7-lpae.`);
-  }
-}

@@ -61,6 +61,7 @@ describe('granule', () => {
     ['a filter that is none', ['dump', C1, '--filter', 'fast'], /^granule: --filter: The filter fast/],
     ['a range that is none', ['dump', C1, '--range', '7'], /^granule: --range: The range 7/],
     ['a register that is none', ['decode', 'VTCR_EL9', '0'], /^granule: VTCR_EL9 is not a register.*VTCR_EL2/],
+    ['an architecture that is none', ['decode', 'TTBCR', '0', '--arch', 'armv6'], /^granule: --arch: armv6 is not armv8 or armv7-lpae/],
   ])('%s ends in one sentence on stderr and exit code 2', (_, words, message) => {
     const { status, stdout, stderr } = granule(...words);
     expect(stderr).toMatch(message);
@@ -97,6 +98,24 @@ describe('granule geometry', () => {
     expect(granule(...words)).toMatchObject({ status: 1, stdout: `refused: ${refused.sentence}\n` });
   });
 
+  it("has KVM's stage 2 of 32-bit hosts: 40 bits, two tables from level 1, VTTBR aligned to 2^13", () => {
+    expect(json('geometry', '--arch', 'armv7-lpae')).toEqual({
+      schema: 'granule-geometry/1',
+      granule: '4K',
+      ipaBits: 40,
+      paBits: 40,
+      startLevel: 1,
+      levels: 3,
+      entryTables: 2,
+      entryBytes: 8192,
+      entryAlignment: 8192,
+      // T0SZ -8 (field 8, S 1), SL0 1, walks Inner Shareable and Write-Back; bit 31 is RES1 (DDI 0406C B4.1, VTCR).
+      vtcr: '0x0000000080003558',
+    });
+    expect(granule('geometry', '--arch', 'armv7-lpae', '--ipa', '41').status).toBe(1);
+    expect(granule('geometry', '--arch', 'armv7-lpae', '--pa', '48').status).toBe(2);
+  });
+
   it('states its defaults', () => {
     expect(granule('geometry').stdout).toContain('by default: --ipa 40, --pa 48, no features');
   });
@@ -122,6 +141,17 @@ describe('granule decode', () => {
     };
     expect(fields.find(({ name }) => name === 'S2AP')).toMatchObject({ meaning: 'read-only' });
     expect(fields.find(({ name }) => name === 'XN')).toMatchObject({ meaning: 'not executable' });
+  });
+
+  it('names the fields of an ARMv7 register and descriptor', () => {
+    const meaningOf = (name: string, ...words: string[]): string | undefined => {
+      const { fields } = json('decode', ...words, '--arch', 'armv7-lpae') as { fields: { name: string; meaning: string }[] };
+      return fields.find((each) => each.name === name)?.meaning;
+    };
+    expect(meaningOf('EPD0', 'TTBCR', '0xb540_3587')).toBe('TTBR0 walks off: translation fault');
+    const page = ['descriptor', '0x004000000000071f', '--regime', 'pl10', '--mair', '0xff000004eeaa4400'];
+    expect(meaningOf('XN', ...page)).toBe('not executable at PL1 and PL0');
+    expect(meaningOf('AttrIndx', ...page)).toBe('Attr7, of MAIR1, 0xff: normal');
   });
 });
 
@@ -158,6 +188,34 @@ describe('granule dump and walk', () => {
     const { status, stdout } = granule('walk', C2, '--regime', 'el10', '0x100000000');
     expect(status).toBe(1);
     expect(stdout).toMatch(/Translation fault, stage 1, level \d: the entry is zero/);
+  });
+
+  it('a fault names the access, the descriptor, the field, the clause and the codes', () => {
+    const { status, stdout } = granule('walk', C2, '--regime', 'el10', '--access', 'write', '--el', '0', '0x80001234');
+    expect(status).toBe(1);
+    expect(stdout.slice(stdout.indexOf('0x0000000080001234 faults'))).toBe(`0x0000000080001234 faults
+  access       write at EL0
+  fault        Permission fault, stage 1, level 3: no write at EL0: the leaf is not for EL0.
+  descriptor   0x0000000080001703 at PA 0x000000004099d008, stage 1, level 3
+  field        AP[1] (bit 6) = 0x0: no EL0 access
+  clause       DDI 0487 D8.4.1
+  status       FSC 0x0f, PAR 0x000000000000081f
+`);
+    expect(json('walk', C2, '--regime', 'el10', '--access', 'write', '--el', '0', '0x80001234')).toMatchObject({
+      access: { type: 'write', el: 0 },
+      outcome: 'fault',
+      fault: { descriptor: { value: '0x0000000080001703' }, field: { name: 'AP[1]' }, statusCode: '0x0f' },
+    });
+  });
+
+  it('an exception level that the regime does not have is exit code 2', () => {
+    const { status, stderr } = granule('walk', C2, '--regime', 's2', '--el', '2', '0x80001234');
+    expect([status, stderr]).toEqual([2, 'granule: --el: Regime s2 translates for EL0 and EL1, not for EL2.\n']);
+  });
+
+  it.each([['0x80001234'], ['0x1000000000000'], ['0xffffffff80001234'], ['0x3f001ab4']])('of %s reads well in 110 columns', (address) => {
+    const { stdout } = granule('walk', C2, '--regime', 'el10', '--nested', address);
+    expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(110);
   });
 
   it('--nested shows how stage 2 finds each stage-1 descriptor', () => {

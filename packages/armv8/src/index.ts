@@ -3,7 +3,7 @@ export { describeFaultStatus } from './fault-status.js';
 export { faults } from './faults.js';
 export { BREAK_RULES } from './format/break.js';
 export { format, REGIMES } from './format/format.js';
-export { mairMemory, SHAREABILITY, STAGE2_MEMORY, STAGE2_MEMORY_FWB } from './format/memory-type.js';
+export { mairMemory, STAGE2_MEMORY_FWB } from './format/memory-type.js';
 export type { Regime } from './format/shape.js';
 export { instructions } from './instructions/codec.js';
 export { rangeParts, type RangePart } from './instructions/range.js';

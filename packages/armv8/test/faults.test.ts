@@ -77,3 +77,42 @@ describe('PAR_EL1 of an aborted AT', () => {
     expect(value(registers.decode('PAR_EL1', par))).toEqual({ S: 1n, PTW: 1n, FST: 0x0an, F: 1n });
   });
 });
+
+describe('PAR_EL1 of an AT that translated (DDI 0487, PAR_EL1 when F is 0)', () => {
+  it('has ATTR, PA[51:12], SH, and the bits 11 and 9 set', () => {
+    expect(faults.parSuccess!({ output: 0x000f_1234_5678_9abc, attributes: 0xff, shareability: 3 })).toBe(0xff0f_1234_5678_9b80n);
+    expect(faults.parSuccess!({ output: 0xfff, attributes: 0, shareability: 2 })).toBe(0xb00n);
+  });
+});
+
+describe('the syndrome of an abort (DDI 0487, ESR_EL2, HPFAR_EL2)', () => {
+  const fault = { type: 'translation', level: 3, stage: 2, s1ptw: false, access: 'read', address: 0x1234, upper: false, ipa: 0x12_3456_7000 } as const;
+  const transfer = { sas: 0, signed: false, register: 0, wide: false, ordered: false };
+  const access = { from: 1, to: 2, va: 0xffff_8000_0000_1234n, write: false, transfer };
+
+  it('of a byte load at stage 2 describes the instruction (ISV)', () => {
+    expect(faults.abort!(fault, access)).toEqual({ el: 2, esr: 0x9300_0007n, far: 0xffff_8000_0000_1234n, hpfar: 0x1_2345_670n });
+    const wide = { ...access, write: true, transfer: { sas: 3, signed: true, register: 30, wide: true, ordered: true } };
+    expect(faults.abort!(fault, wide).esr).toBe(0x93fe_c047n);
+  });
+
+  it('on a stage-1 walk has S1PTW and no instruction', () => {
+    expect(faults.abort!({ ...fault, s1ptw: true }, access).esr).toBe(0x9200_0087n);
+  });
+
+  it('has no HPFAR after a permission fault, but on a stage-1 walk', () => {
+    expect(faults.abort!({ ...fault, type: 'permission' }, access)).not.toHaveProperty('hpfar');
+    expect(faults.abort!({ ...fault, type: 'permission', s1ptw: true }, access).hpfar).toBe(0x1_2345_670n);
+    expect(faults.abort!({ ...fault, type: 'external-abort-on-walk', s1ptw: true }, access)).not.toHaveProperty('hpfar');
+  });
+
+  it('of an instruction fetch has no WnR; from the same exception level the class is one more', () => {
+    expect(faults.abort!({ ...fault, stage: 1, access: 'fetch', type: 'permission' }, { ...access, from: 1, to: 1 }).esr).toBe(0x8600_000fn);
+    expect(faults.abort!({ ...fault, stage: 1, access: 'fetch', type: 'permission' }, { ...access, from: 0, to: 1 }).esr).toBe(0x8200_000fn);
+  });
+
+  it('of an external abort on the walk of an AT counts as cache maintenance that writes', () => {
+    const walk = { ...fault, type: 'external-abort-on-walk', stage: 1, access: 'at-read', level: 1 } as const;
+    expect(faults.abort!(walk, { from: 3, to: 3, va: 0n, write: false, maintenance: true }).esr).toBe(0x9600_0155n);
+  });
+});

@@ -3,7 +3,6 @@ import { toBigint } from '@granule/geometry/bits';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { registers } from '../src/index.js';
-import { layoutOf } from '../src/fields.js';
 import { CASES, formatOf, geometryOf, halves, LEVELS, MAIR } from './support.js';
 
 const KINDS = [ENTRY.zero, ENTRY.annotated, ENTRY.leaf, ENTRY.table] as const;
@@ -39,20 +38,6 @@ describe('layouts', () => {
       ...registers.names.flatMap((name) => registers.layout(name) ?? []),
     ];
     expect(fields.filter(({ clause }) => !/^(DDI 0487 |Linux )/.test(clause))).toEqual([]);
-  });
-
-  it('cannot be written with overlapping fields', () => {
-    const clause = 'DDI 0487';
-    expect(() =>
-      layoutOf(
-        [
-          { name: 'A', msb: 5, lsb: 2, clause },
-          { name: 'B', msb: 2, lsb: 0, clause },
-        ],
-        undefined,
-        clause,
-      ),
-    ).toThrow('overlaps');
   });
 });
 

@@ -243,6 +243,10 @@ describe('features from identification registers', () => {
       idc: false,
       dic: false,
       vmidBits: 16,
+      mte: false,
+      pauth: true,
+      nv: true,
+      ras: false,
     });
   });
 

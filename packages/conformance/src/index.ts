@@ -10,3 +10,6 @@ export { ConformanceError, type Budget, type Runner } from './law.js';
 export { commandSequences, commandText, type Command } from './pgtable/commands.js';
 export { pageTableConformance, type PageTableConformanceOptions } from './pgtable/suite.js';
 export type { MemoryFactory } from './pgtable/subject.js';
+export { walkerLaws, type WalkerLaw } from './walker/laws.js';
+export type { WalkerSubject } from './walker/bench.js';
+export { translationConformance, type TranslationConformanceOptions } from './walker/suite.js';

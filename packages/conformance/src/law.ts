@@ -1,10 +1,7 @@
 import fc from 'fast-check';
+import { ConformanceError } from './assertion.js';
 
-/** What a test runner must offer: vitest's and node:test's `describe` and `it` both fit. */
-export interface Runner {
-  readonly describe: (name: string, body: () => void) => unknown;
-  readonly it: (name: string, body: () => void) => unknown;
-}
+export { ConformanceError, ensure, type Runner } from './assertion.js';
 
 /** How long random laws run, and from which seed. */
 export interface Budget {
@@ -19,22 +16,6 @@ export interface Budget {
 /** The budget that a suite's options ask for. */
 export function budgetOf({ runs, seed, shrink }: Partial<Budget>, defaultRuns: number): Budget {
   return { runs: runs ?? defaultRuns, ...(seed === undefined ? {} : { seed }), ...(shrink === undefined ? {} : { shrink }) };
-}
-
-/** A law that does not hold. `assertion` is its stable name. */
-export class ConformanceError extends Error {
-  override readonly name = 'ConformanceError';
-
-  constructor(readonly assertion: string, readonly sentence: string, detail = '') {
-    super(`${assertion}: ${sentence}${detail}`);
-  }
-}
-
-/** Fails under the stable name of an assertion where the condition does not hold. */
-export function ensure(assertion: string, condition: boolean, sentence: string | (() => string)): asserts condition {
-  if (!condition) {
-    throw new ConformanceError(assertion, typeof sentence === 'string' ? sentence : sentence());
-  }
 }
 
 /**

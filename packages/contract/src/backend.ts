@@ -1,8 +1,9 @@
-import type { OutputAddress } from '@granule/geometry/bits';
+import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import type { Granule, TableGeometry } from '@granule/geometry';
 import type { FaultValue } from './fault.js';
 import type { Format } from './format.js';
 import type { Outcome } from './outcome.js';
+import type { ControlChoices, TranslationControls } from './translation.js';
 import type { ExplainedField, Field } from './words.js';
 
 /** What an implementation has, from its ID registers. Names are the features' own, lower case. */
@@ -39,7 +40,45 @@ export interface Features {
   readonly dic: boolean;
   /** VMID bits, 8 or 16. */
   readonly vmidBits: number;
+  /** FEAT_MTE2: Tagged memory. */
+  readonly mte?: boolean;
+  /** FEAT_PAuth: TCR.TBID exists. */
+  readonly pauth?: boolean;
+  /** FEAT_NV: HCR_EL2.NV and NV1 exist. */
+  readonly nv?: boolean;
+  /** FEAT_RAS: HCR_EL2.TEA exists. */
+  readonly ras?: boolean;
 }
+
+/** No optional feature, 4K pages, 8-bit VMIDs, every maintenance due: what an implementation has at least, but for its address size. */
+export const NO_FEATURES = Object.freeze<Omit<Features, 'paBits'>>({
+  granules1: ['4K'],
+  granules2: ['4K'],
+  lpa2Granules1: [],
+  lpa2Granules2: [],
+  lpa: false,
+  lva: false,
+  ttst: false,
+  xnx: false,
+  s2fwb: false,
+  ttl: false,
+  tlbirange: false,
+  hpds: false,
+  hpds2: false,
+  haf: false,
+  hdbs: false,
+  pan: false,
+  pan3: false,
+  e0pd: false,
+  vhe: false,
+  xs: false,
+  cnp: false,
+  bti: false,
+  bbm: 0,
+  idc: false,
+  dic: false,
+  vmidBits: 8,
+});
 
 export interface FormatConfig {
   readonly geometry: TableGeometry;
@@ -71,6 +110,11 @@ export interface RegimeRoot {
   readonly tableAddresses: 'physical' | 'ipa';
   readonly asid?: number;
   readonly vmid?: number;
+  /**
+   * The input addresses that go through this table, half-open, counted as its format counts them; absent: all that the format translates. AArch32 with
+   * TTBCR.T1SZ = 0: TTBR1 has a table of 4 GiB and translates what TTBR0 leaves of it.
+   */
+  readonly range?: { readonly start: InputAddress; readonly end: InputAddress };
 }
 
 export interface RegisterCodec {
@@ -95,6 +139,11 @@ export interface RegisterCodec {
   }>;
   /** Every table of this regime that the registers put in force; a TTBR that is switched off (EPD) is left out. Refused: `registers.*`. */
   roots(registers: Registers, regime: string, features?: Partial<Features>): Outcome<readonly RegimeRoot[]>;
+  /**
+   * Everything that a walker needs to know, legal or not: an illegal configuration is a range without a format. Total for any register values; not
+   * modelled are extensions that change the descriptor format.
+   */
+  controls?(registers: Registers, features: Partial<Features>, choices?: ControlChoices): Outcome<TranslationControls>;
 }
 
 /** Operand of a maintenance or AT instruction, by field. */
@@ -105,11 +154,46 @@ export interface InstructionCodec {
   explain(name: string, operand: bigint): Outcome<readonly ExplainedField[]>;
 }
 
+/** What PAR shows of a translation that succeeded. */
+export interface ParSuccess {
+  readonly output: OutputAddress;
+  /** As a MAIR byte. */
+  readonly attributes: number;
+  /** SH[1:0]: 0 non, 2 outer, 3 inner. */
+  readonly shareability: number;
+}
+
+/** The access that was aborted, as far as a syndrome tells of it. */
+export interface AbortedAccess {
+  /** Exception level (privilege level) that made the access, and the one that the abort is taken to. */
+  readonly from: number;
+  readonly to: number;
+  /** The address as the program gave it, all 64 bits. */
+  readonly va: bigint;
+  readonly write: boolean;
+  /** A cache maintenance or address translation instruction. */
+  readonly maintenance?: boolean;
+  /** A load or store of one register, which a stage-2 abort describes (ISV): SAS, SSE, SRT, SF, AR. */
+  readonly transfer?: { readonly sas: number; readonly signed: boolean; readonly register: number; readonly wide: boolean; readonly ordered: boolean };
+}
+
+/** Syndrome registers after an abort: ESR_ELx, HSR, or DFSR or IFSR. `hpfar` is there where the architecture defines it. */
+export interface Abort {
+  readonly el: number;
+  readonly esr: bigint;
+  readonly far: bigint;
+  readonly hpfar?: bigint;
+}
+
 export interface FaultCodec {
   /** PAR after an address-translation instruction that faulted. */
   par(fault: FaultValue): bigint;
+  /** PAR after one that succeeded. */
+  parSuccess?(translated: ParSuccess): bigint;
   /** Fault status code: DFSC/IFSC/FST, 6 bits. */
   statusCode(fault: FaultValue): number;
+  /** The syndrome of an abort. */
+  abort?(fault: FaultValue, access: AbortedAccess): Abort;
 }
 
 export interface Backend {

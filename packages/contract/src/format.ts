@@ -171,7 +171,7 @@ export interface Format {
   readonly regime: string;
   readonly stage: 1 | 2;
   readonly geometry: TableGeometry;
-  /** Stage 1: this table translates the upper VA range (TTBR1); addresses inside are offsets from its start, 2^64 − 2^iaBits. */
+  /** Stage 1: this table translates the upper VA range (TTBR1); addresses inside are offsets from its start, 2^64 − 2^iaBits (`pl10`: 2^32 − 2^iaBits). */
   readonly upper: boolean;
   readonly numbers: FormatNumbers;
   readonly defaults: Attributes;

@@ -12,7 +12,11 @@ export {
 export { scanJson, tablesJson } from './dump/json.js';
 export { findingLines, sizeText, summaryLines, titleLine } from './dump/summary.js';
 export { mappingHeading, mappingRow, permissionWidthOf } from './dump/text.js';
-export { type AddressWalk, type StageEnd, type StageWalk, walkAddress, type WalkStep } from './walk/walk.js';
+export { levelPrefix, type WalkAccess } from './walk/access.js';
+export type { AddressWalk, DescriptorUpdate, StageEnd, StageWalk, Translated, WalkStep } from './walk/address-walk.js';
+export type { FaultCause } from './walk/cause.js';
+export type { CombinedResult } from './walk/combined.js';
+export { walkAddress } from './walk/walk.js';
 export { replayOps, type ReplayOptions } from './replay/replay.js';
 export type { ProtLayout } from './replay/prot.js';
 export {
@@ -20,3 +24,4 @@ export {
   type TableComparison,
 } from './replay/report.js';
 export type { RunFiles } from './replay/run-directory.js';
+export { type CaseBackends, runCase } from './cases/run.js';

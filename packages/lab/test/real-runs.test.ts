@@ -2,7 +2,16 @@ import { describe, expect, it } from 'vitest';
 import { walkAddress } from '../src/index.js';
 import { dumped, openCheckpoint, valueOf, type Checkpoint } from './support.js';
 
-const NAMES = ['D-16k36-T/c1', 'D-16k36-T/c2', 'H-4k-a57/k1', 'G-4k-v3/c7', 'G-4k-v3/c8', 'G-4k-v3/c10'];
+const NAMES = [
+  'D-16k36-T/c1',
+  'D-16k36-T/c2',
+  'H-4k-a57/k1',
+  'G-4k-v3/c7',
+  'G-4k-v3/c8',
+  'G-4k-v3/c10',
+  'I-armv7-lpae/k1',
+  'I-armv7-lpae/k2',
+];
 const checkpoints = new Map(NAMES.map((name) => [name, openCheckpoint(name)]));
 const named = (name: string): Checkpoint => checkpoints.get(name)!;
 
@@ -11,7 +20,9 @@ function listedLeaves({ text, name }: Checkpoint): Map<string, string[]> {
   const listed = new Map<string, string[]>();
   for (const line of text(`${name}.leaves.csv.gz`)!.trim().split('\n').slice(1)) {
     const [regime, ...rest] = line.split(',');
-    listed.set(regime, [...(listed.get(regime) ?? []), rest.map(BigInt).join(',')]);
+    const leaves = listed.get(regime) ?? [];
+    leaves.push(rest.map(BigInt).join(','));
+    listed.set(regime, leaves);
   }
   return listed;
 }
@@ -54,16 +65,41 @@ describe.each(NAMES)('%s', (name) => {
     }
   });
 
-  it('walk agrees with the emulator on every address it was asked for', () => {
+  it('walk agrees with the emulator, which does not look at access flags, on every address it was asked for', () => {
     const [head, ...rows] = checkpoint.text(`${checkpoint.name}.translate.csv`)!.trim().split('\n');
-    const regime = head.includes('stage2') ? 's2' : 'el10';
+    const regime = head.includes('stage2') ? 's2' : head.includes('pl1') ? 'pl10' : 'el10';
     const answers = rows.map((row) => {
       const [input] = row.split(',');
       const { end } = valueOf(walkAddress(checkpoint.image, regime, BigInt(input)));
-      return `${input},${end.kind === 'translated' ? `0x${end.output.toString(16)}` : ''}`;
+      const reached = end.kind === 'translated' ? end : end.kind === 'fault' ? end.past : undefined;
+      return `${input},${reached === undefined ? '' : `0x${reached.output.toString(16)}`}`;
     });
     expect(answers.length).toBeGreaterThan(0);
     expect(answers).toEqual(rows);
+  });
+});
+
+describe('the registers of an ARMv7 machine', () => {
+  const inForce = (name: string): unknown[] =>
+    valueOf(named(name).image.tables('pl10')).map(({ from, root, range }) => [from, root, range]);
+
+  it('put TTBR1 in force for addresses from 0x2000000 on, with T0SZ 7, T1SZ 0 and EPD0', () => {
+    expect(inForce('I-armv7-lpae/k1')).toEqual([['TTBR1/TTBCR', 0x4020_3000, { start: 0x0200_0000, end: 2 ** 32 }]]);
+    const below = valueOf(walkAddress(named('I-armv7-lpae/k1').image, 'pl10', 0x0100_0000n));
+    expect(below.end).toMatchObject({ kind: 'fault', fault: { type: 'translation', level: 1 } });
+  });
+
+  it('put TTBR0 in force for all addresses, with T0SZ and T1SZ 0', () => {
+    expect(inForce('I-armv7-lpae/k2')).toEqual([['TTBR0/TTBCR', 0x43a3_9980, undefined]]);
+  });
+
+  it('leave user text executable at PL0 alone, and kernel text at PL1 alone', () => {
+    const executable = (address: bigint): unknown => {
+      const { end } = valueOf(walkAddress(named('I-armv7-lpae/k2').image, 'pl10', address));
+      return end.kind === 'translated' && end.leaf.permissions;
+    };
+    expect(executable(0x0001_0188n)).toBe('PL0/R-X PL1/R--');
+    expect(executable(0xc047_69f8n)).toBe('PL0/--- PL1/R-X');
   });
 });
 

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { armv7Lpae } from '@granule/armv7-lpae';
 import { armv8 } from '@granule/armv8';
 import type { Outcome, PhysicalReader } from '@granule/contract';
 import { bytesSource } from '@granule/memory';
@@ -41,7 +42,8 @@ export function openBytes(
   tableBytes?: number,
 ): Image {
   const limits = tableBytes === undefined ? {} : { tableBytes };
-  return valueOf(openImage({ memory, registers: file.registers, regimes: file.regimes ?? [], backends: { armv8 }, ...limits }));
+  const backends = { armv8, 'armv7-lpae': armv7Lpae };
+  return valueOf(openImage({ memory, registers: file.registers, regimes: file.regimes ?? [], backends, ...limits }));
 }
 
 /** What a dump prints, and what it found. */

@@ -35,3 +35,4 @@ export {
 } from './run-files.js';
 export { decodeTraceEvent, isKnownEvent, type DecodedEvent, type TraceEventName, type TraceFields } from './trace-events.js';
 export { parseTraceLine, readTrace, type Trace, type TraceEvent } from './trace.js';
+export { readCases, readMachines } from './translation-cases.js';

@@ -26,7 +26,7 @@ export function command(): Command {
     .description('Every mapping of one regime, in order. Exit code 1 where the tables are broken: the findings are the last lines.')
     .argument('<IMAGE>', 'ELF core (gzip accepted), or raw memory with --base')
     .option('--regs <FILE>', 'system registers, granule-registers/1 (default: the .regs.json beside the image)')
-    .option('--regime <NAME>', 's2, el10, el20, el2, or a name that the registers file lists', 's2')
+    .option('--regime <NAME>', 's2, el10, el20, el2 (ARMv7: s2, pl10, pl2), or a name that the registers file lists', 's2')
     .option('--arch <NAME>', 'instead of what the register names tell')
     .option('--base <ADDRESS>', 'the image is raw memory from here')
     .addOption(new Option('--format <NAME>', 'output').choices(DUMP_FORMATS).default('text'))
@@ -47,6 +47,9 @@ function run(path: string, options: Options): void {
   const image = openImageFiles(path, options);
   const found = image.tables(options.regime);
   const tables = valueOf(found, `--regime ${options.regime}`, found.kind === 'done' ? 2 : exitCodeOf(found));
+  if (options.format === 'ptdump' && tables.some(({ format }) => format.backend === 'armv7-lpae' && format.stage === 1)) {
+    throw new CommandFailure('--format ptdump: it is the text of 64-bit kernels, which has no words for the permissions of ARMv7.');
+  }
   const scans = dump({ tables, format: options.json === true ? 'json' : options.format, merge: options.merge, ...filter, ...range }, print);
   const findings = scans.flatMap((scan) => scan.findings);
   if (findings.length > 0) {

@@ -1,11 +1,18 @@
 import { Command } from 'commander';
-import { armv8 } from '@granule/armv8';
 import type { Features, Outcome } from '@granule/contract';
-import { type Granule, type TableGeometry, stage1Geometry, stage2Geometry } from '@granule/geometry';
+import {
+  type Granule,
+  type TableGeometry,
+  armv7Stage1Geometry,
+  armv7Stage2Geometry,
+  stage1Geometry,
+  stage2Geometry,
+} from '@granule/geometry';
 import { formatSize, hex } from '@granule/geometry/bits';
+import { ARCHITECTURES, backendOf } from '../backends.js';
 import { CommandFailure } from '../failures.js';
 import { colour, print, printJson, printLines } from '../output.js';
-import { countOf, FEATURE_NAMES, featuresOf, granuleOf, levelOf, requireArmv8 } from '../words.js';
+import { countOf, FEATURE_NAMES, featuresOf, granuleOf, levelOf } from '../words.js';
 
 interface Options {
   readonly arch: string;
@@ -33,7 +40,7 @@ export function command(): Command {
     .description(
       'The shape of a translation table: levels, start level, entry tables, bytes and alignment, VTCR. Exit code 1 where it is illegal.',
     )
-    .option('--arch <NAME>', 'armv8', 'armv8')
+    .option('--arch <NAME>', ARCHITECTURES, 'armv8')
     .option('--granule <SIZE>', '4K, 16K or 64K', '4K')
     .option('--ipa <BITS>', 'stage 2: input address size (default 40)')
     .option('--va <BITS>', 'stage 1: input address size')
@@ -55,8 +62,32 @@ interface Request {
   readonly features: Partial<Features>;
 }
 
+/** ARMv7 has one granule, one output size and no features to choose. */
+function armv7Shape({ stage, bits }: Request, { startLevel }: Options): Outcome<TableGeometry> {
+  if (stage === 1) {
+    return armv7Stage1Geometry({ vaBits: bits });
+  }
+  const chosen = startLevel === undefined ? {} : { startLevel: levelOf(startLevel, '--start-level') as 1 | 2 };
+  return armv7Stage2Geometry({ ipaBits: bits, ...chosen });
+}
+
+function refuseForeign(options: Options): void {
+  const given = { '--pa': options.pa, '--host-granule': options.hostGranule, '--host-va': options.hostVa };
+  const foreign = Object.entries(given).find(([, value]) => value !== undefined)?.[0];
+  const wrong = foreign ?? (options.features === '' ? undefined : '--features');
+  if (wrong !== undefined) {
+    throw new CommandFailure(`${wrong}: there is no such choice with armv7-lpae.`);
+  }
+  if (granuleOf(options.granule, '--granule') !== '4K') {
+    throw new CommandFailure(`--granule: ARMv7 has 4K alone, not ${options.granule}.`);
+  }
+}
+
 function shape(request: Request, options: Options): Outcome<TableGeometry> {
   const { granule, stage, bits, features } = request;
+  if (options.arch === 'armv7-lpae') {
+    return armv7Shape(request, options);
+  }
   const lpa2 = features.lpa2Granules2?.includes(granule) ?? false;
   const common = {
     granule,
@@ -95,7 +126,8 @@ function answer(request: Request, options: Options): Answer {
     return { granule, ...input, refused: { id: made.kind === 'refused' ? made.id : made.kind, sentence: made.sentence } };
   }
   const { oaBits, startLevel, levels, entryTables, entryBytes, entryAlignment } = made.value;
-  const vtcr = stage === 2 ? armv8.registers.encodeStage2({ geometry: made.value, features: request.features }) : undefined;
+  const { registers } = backendOf(options.arch);
+  const vtcr = stage === 2 ? registers.encodeStage2({ geometry: made.value, features: request.features }) : undefined;
   return {
     granule,
     ...input,
@@ -110,7 +142,9 @@ function answer(request: Request, options: Options): Answer {
 }
 
 function run(options: Options): void {
-  requireArmv8(options.arch, 'geometry');
+  if (backendOf(options.arch).name === 'armv7-lpae') {
+    refuseForeign(options);
+  }
   if (options.ipa !== undefined && options.va !== undefined) {
     throw new CommandFailure('--ipa and --va: give one of them, stage 2 or stage 1.');
   }
@@ -141,23 +175,34 @@ const textOf = (found: Answer, name: string): string => {
   return typeof value === 'object' || value === undefined ? '' : String(value);
 };
 
-function description(request: Request, found: Answer, options: Options): readonly string[] {
-  const { stage, bits } = request;
+/** What was not asked for, and what stands in for it. */
+function defaultsOf({ stage }: Request, found: Answer, options: Options): readonly string[] {
   const value = (name: string): string => textOf(found, name);
-  const defaults = [
-    ...(options.ipa === undefined && stage === 2 ? ['--ipa 40'] : []),
+  const ipa = options.ipa === undefined && stage === 2 ? ['--ipa 40'] : [];
+  if (options.arch === 'armv7-lpae') {
+    return [...ipa, ...(options.startLevel === undefined && stage === 2 ? ['the deepest start level'] : [])];
+  }
+  return [
+    ...ipa,
     ...(options.pa === undefined ? [`--pa ${value('paBits')}`] : []),
     ...(options.features === '' ? ['no features'] : []),
     ...(options.startLevel === undefined && stage === 2 ? ["KVM's start level"] : []),
     ...(options.hostVa === undefined && stage === 2 ? ['no host compared'] : []),
   ];
+}
+
+function description(request: Request, found: Answer, options: Options): readonly string[] {
+  const { stage, bits } = request;
+  const value = (name: string): string => textOf(found, name);
+  const defaults = defaultsOf(request, found, options);
+  const vtcr = options.arch === 'armv7-lpae' ? 'VTCR    ' : 'VTCR_EL2';
   const bytes = Number(found['entryBytes']);
   return [
     `${stage === 2 ? `stage 2, ${bits}-bit IPA` : `stage 1, ${bits}-bit VA`}, ${value('paBits')}-bit output, ${value('granule')} granule`,
     `  levels           ${value('levels')} (start level ${value('startLevel')})`,
     `  entry tables     ${value('entryTables')}${Number(found['entryTables']) > 1 ? ' concatenated' : ''}`,
     `  entry bytes      ${bytes} (${formatSize(bytes)}), aligned to ${value('entryAlignment')}`,
-    ...(found['vtcr'] === undefined ? [] : [`  VTCR_EL2         ${value('vtcr')}`]),
+    ...(found['vtcr'] === undefined ? [] : [`  ${vtcr}         ${value('vtcr')}`]),
     colour.dim(`  by default: ${defaults.length === 0 ? 'nothing' : defaults.join(', ')}`),
   ];
 }
@@ -165,14 +210,15 @@ function description(request: Request, found: Answer, options: Options): readonl
 const GRANULES = ['4K', '16K', '64K'] as const;
 
 function printAll(features: Partial<Features>, options: Options): void {
-  const rows = GRANULES.flatMap((granule) =>
-    [32, 36, 40, 42, 44, 48, 52].map((bits) => answer({ granule, stage: 2, bits, features }, options)),
-  );
+  const armv7 = options.arch === 'armv7-lpae';
+  const granules = armv7 ? (['4K'] as const) : GRANULES;
+  const sizes = armv7 ? [25, 30, 32, 34, 36, 40] : [32, 36, 40, 42, 44, 48, 52];
+  const rows = granules.flatMap((granule) => sizes.map((bits) => answer({ granule, stage: 2, bits, features }, options)));
   if (options.json === true) {
     printJson({ schema: 'granule-geometry/1', configurations: rows });
     return;
   }
-  print('GRANULE  IPA  PA  LEVELS  START  ENTRY TABLES  ENTRY BYTES  ALIGNMENT  VTCR_EL2\n');
+  print(`GRANULE  IPA  PA  LEVELS  START  ENTRY TABLES  ENTRY BYTES  ALIGNMENT  ${armv7 ? 'VTCR' : 'VTCR_EL2'}\n`);
   for (const row of rows) {
     const cell = (name: string, width: number): string => textOf(row, name).padStart(width);
     const head = `${cell('granule', 7)}  ${cell('ipaBits', 3)}`;

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { replayOps, replayText } from '@granule/lab';
 import { CommandFailure, exitCodeOf, valueOf } from '../failures.js';
-import { BACKENDS } from '../images.js';
+import { BACKENDS } from '../backends.js';
 import { print, printJson } from '../output.js';
 import { runFiles } from '../runs.js';
 

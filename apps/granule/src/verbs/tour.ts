@@ -19,7 +19,8 @@ import {
 } from '@granule/lab';
 import { hex } from '@granule/geometry/bits';
 import { valueOf } from '../failures.js';
-import { BACKENDS, openImageFiles } from '../images.js';
+import { BACKENDS } from '../backends.js';
+import { openImageFiles } from '../images.js';
 import { colour, printJson, printLines } from '../output.js';
 import { BUNDLED_RUN, linesOfFile, openRun, type RunDirectory, runFiles } from '../runs.js';
 import { slotMap } from '../slot-map.js';

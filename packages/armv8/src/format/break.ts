@@ -1,33 +1,10 @@
-import type { Rule } from '@granule/contract';
+import { breakRules } from '@granule/contract/codec';
 
-const SOURCE = 'DDI 0487 D8.17.1';
+const LIVE = 'and the FEAT_BBM level (with nT at level 1) does not permit that live.';
 
-function rule(id: string, sentence: string, clause = SOURCE): Rule {
-  return Object.freeze({ id: `bbm.${id}`, clause, sentence });
-}
-
-/** The break-before-make rules: a change of a live entry in one of these ways needs break, invalidate, make. */
-export const BREAK_RULES = {
-  outputAddress: rule(
-    'output-address',
-    'The output address of a valid leaf changes: old and new translation may differ in memory contents or be writable.',
-  ),
-  tableAddress: rule(
-    'table-address',
-    'A valid table entry changes to point to another table: the walk may use old and new tables at once.',
-  ),
-  blockSize: rule(
-    'block-size',
-    'The translation changes between a table and a block, and the FEAT_BBM level (with nT at level 1) does not permit that live.',
-    'DDI 0487 D8.17.2',
-  ),
-  memoryType: rule('memory-type', 'The memory type or cacheability of a valid leaf changes.'),
-  shareability: rule('shareability', 'The shareability of a valid leaf changes.'),
-  contiguous: rule(
-    'contiguous',
-    'The Contiguous bit of a valid leaf changes, and the FEAT_BBM level (with nT at level 1) does not permit that live.',
-    'DDI 0487 D8.17.2',
-  ),
-  global: rule('global', 'A valid leaf becomes global while TLBs may hold non-global entries for it.'),
-  physicalSpace: rule('physical-space', 'NS or NSTable of a valid entry changes: the output moves to the other physical address space.'),
-} as const;
+/** The break-before-make rules of VMSAv8-64. */
+export const BREAK_RULES = breakRules('DDI 0487 D8.17.1', {
+  clause: 'DDI 0487 D8.17.2',
+  blockSize: `The translation changes between a table and a block, ${LIVE}`,
+  contiguous: `The Contiguous bit of a valid leaf changes, ${LIVE}`,
+});

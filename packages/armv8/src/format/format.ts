@@ -1,5 +1,5 @@
 import { done, refused, type Format, type FormatConfig, type Outcome } from '@granule/contract';
-import { Armv8Format } from './armv8-format.js';
+import { armv8Format } from './armv8-format.js';
 import type { Regime } from './shape.js';
 
 /** Translation regimes of VMSAv8-64 that this backend has formats for. */
@@ -31,5 +31,5 @@ export function format(regime: string, config: FormatConfig): Outcome<Format> {
   }
   if (!Number.isInteger(sh) || sh < 0 || sh > 3) return refused('format.shareability', `sh ${sh} is not an SH field from 0 to 3.`, source);
   const lpa = geometry.granule === '64K' && (features.lpa ?? geometry.oaBits === 52);
-  return done(new Armv8Format({ regime, geometry, features, lpa, fwb: fwb === true, mair, hpd: hpd === true, sh }, upper));
+  return done(armv8Format({ regime, geometry, features, lpa, fwb: fwb === true, mair, hpd: hpd === true, sh }, upper));
 }

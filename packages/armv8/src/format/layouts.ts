@@ -1,6 +1,6 @@
 import { ENTRY, type EntryKind, type Field } from '@granule/contract';
+import { IGNORED, layoutOf, type Row } from '@granule/contract/codec';
 import { levelShift } from '@granule/geometry';
-import { IGNORED, layoutOf, type Row } from '../fields.js';
 import { leafLegal, plainBits, topField, type LevelShape } from './shape.js';
 
 /**
@@ -15,6 +15,9 @@ const PERMISSIONS = 'DDI 0487 D8.4.1';
 const HIERARCHICAL = 'DDI 0487 D8.4.3';
 const MEMORY = 'DDI 0487 D8.6';
 const OTHER = 'DDI 0487 D8.7';
+
+/** Clauses of the fields that both stages have. */
+export const COMMON_CLAUSES = { software: OTHER, shareability: `${MEMORY}.2` } as const;
 
 const isBlock = ({ level }: LevelShape): boolean => level < 3;
 const twoPrivileges = ({ regime }: LevelShape): boolean => regime === 'el10' || regime === 'el20';

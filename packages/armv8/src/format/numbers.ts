@@ -1,7 +1,7 @@
 import type { Change, Field, FormatNumbers } from '@granule/contract';
+import { hasField, noChange, slotOf } from '@granule/contract/codec';
 import { levelShift } from '@granule/geometry';
-import { hasField, slotMask, slotOf } from '../fields.js';
-import { noChange } from './leaf.js';
+import { slotMask } from '@granule/geometry/bits';
 import { leafLegal, plainBits, topField, type Shape } from './shape.js';
 
 const LEVELS = [-1, 0, 1, 2, 3] as const;

@@ -1,4 +1,5 @@
-import type { Features } from '@granule/contract';
+import type { Features, Shareability } from '@granule/contract';
+import { SHAREABILITY } from '@granule/contract/codec';
 import type { Level, TableGeometry } from '@granule/geometry';
 
 export type Regime = 's2' | 'el2' | 'el10' | 'el20';
@@ -47,6 +48,11 @@ function topBlockLevel({ geometry, lpa }: Shape): number {
 /** Output-address bits below this stand at their own place. */
 export function plainBits({ geometry }: Shape): number {
   return geometry.ds ? 50 : 48;
+}
+
+/** What every leaf is with DS = 1, where descriptors have no SH. */
+export function fixedShareability({ sh }: Shape): Shareability {
+  return SHAREABILITY[sh];
 }
 
 /** Where the top bits of an output address are: [lsb, count]; count 0 without them. */

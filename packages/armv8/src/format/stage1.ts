@@ -1,18 +1,19 @@
+import { done, refused, type AttributeRequest, type Attributes, type Change, type Field, type Outcome, type Words } from '@granule/contract';
 import {
-  done,
-  refused,
-  type AttributeRequest,
-  type Attributes,
-  type Change,
-  type Field,
-  type MemoryType,
-  type Outcome,
-} from '@granule/contract';
-import type { Words } from '@granule/contract';
-import { hasField, putSlot, slotMask, slotOf, takeSlot, type Slot } from '../fields.js';
-import { CommonLeaf, noChange, type LeafCodec, type Relaxation } from './leaf.js';
-import { mairByte, mairMemory } from './memory-type.js';
-import type { Shape } from './shape.js';
+  CommonLeaf,
+  hasField,
+  noChange,
+  optionalSlot,
+  PLAIN_LEAF,
+  slotOf,
+  Stage1Memory,
+  type LeafCodec,
+  type Relaxation,
+} from '@granule/contract/codec';
+import { putSlot, slotMask, takeSlot, type Slot } from '@granule/geometry/bits';
+import { COMMON_CLAUSES } from './layouts.js';
+import { mairMemory } from './memory-type.js';
+import { fixedShareability, type Shape } from './shape.js';
 
 const FORMATS = 'DDI 0487 D8.3.1';
 
@@ -35,45 +36,25 @@ export class Stage1Leaf implements LeafCodec {
   private readonly gp: Slot;
   private readonly ns: Slot;
   private readonly attrIndx: Slot;
-  /** Memory types of Attr0…Attr7. */
-  private readonly memory: readonly MemoryType[];
-  private readonly hasMair: boolean;
+  private readonly memory: Stage1Memory;
 
   constructor(shape: Shape, layout: readonly Field[]) {
     const two = hasField(layout, 'UXN');
-    const optional = (name: string): Slot | undefined => (hasField(layout, name) ? slotOf(layout, name) : undefined);
-    this.common = new CommonLeaf(shape, layout);
+    this.common = new CommonLeaf(layout, COMMON_CLAUSES, fixedShareability(shape));
     this.regime = shape.regime;
     this.readOnly = slotOf(layout, 'AP[2]');
-    this.user = optional('AP[1]');
-    this.nG = optional('nG');
+    this.user = optionalSlot(layout, 'AP[1]');
+    this.nG = optionalSlot(layout, 'nG');
     this.uxn = slotOf(layout, two ? 'UXN' : 'XN');
     this.pxn = slotOf(layout, two ? 'PXN' : 'XN');
-    this.res1 = optional('RES1');
+    this.res1 = optionalSlot(layout, 'RES1');
     this.gp = slotOf(layout, 'GP');
     this.ns = slotOf(layout, 'NS');
     this.attrIndx = slotOf(layout, 'AttrIndx');
-    const { mair } = shape;
-    this.hasMair = mair !== undefined;
-    this.memory = Array.from({ length: 8 }, (_, index) => (mair === undefined ? 'unknown' : mairMemory(mairByte(mair, index))));
-    const attrIndex = Math.max(0, this.memory.indexOf('normal'));
-    this.defaults = Object.freeze({
-      read: true,
-      write: true,
-      px: false,
-      ux: false,
-      user: false,
-      memory: this.memory[attrIndex],
-      attrIndex,
-      shareability: this.common.defaultShareability,
-      af: true,
-      dbm: false,
-      contiguous: false,
-      nG: false,
-      ns: false,
-      gp: false,
-      software: 0,
-    });
+    this.memory = new Stage1Memory(shape.mair, mairMemory, { where: 'the MAIR', source: 'DDI 0487 D8.6.1' });
+    const attrIndex = this.memory.defaultIndex;
+    const memory = this.memory.types[attrIndex];
+    this.defaults = Object.freeze({ ...PLAIN_LEAF, memory, attrIndex, shareability: this.common.defaultShareability });
   }
 
   decode(lo: number, hi: number): Attributes {
@@ -84,7 +65,7 @@ export class Stage1Leaf implements LeafCodec {
       px: takeSlot(this.pxn, lo, hi) === 0,
       ux: takeSlot(this.uxn, lo, hi) === 0,
       user: this.user !== undefined && takeSlot(this.user, lo, hi) !== 0,
-      memory: this.memory[attrIndex],
+      memory: this.memory.types[attrIndex],
       attrIndex,
       shareability: this.common.shareability(lo, hi),
       af: this.common.af(lo, hi),
@@ -101,7 +82,7 @@ export class Stage1Leaf implements LeafCodec {
     const want = { ...this.defaults, ...request };
     const misfit = this.misfit(want);
     if (misfit !== undefined) return refused('attributes.not-in-regime', misfit, FORMATS);
-    const attrIndex = this.attrIndexOf(request);
+    const attrIndex = this.memory.indexOf(request);
     if (attrIndex.kind !== 'done') return attrIndex;
     const words = this.common.encode(want);
     if (words.kind !== 'done') return words;
@@ -134,9 +115,7 @@ export class Stage1Leaf implements LeafCodec {
   }
 
   memoryKey(lo: number, hi: number): string {
-    const index = takeSlot(this.attrIndx, lo, hi);
-    const memory = this.memory[index];
-    return memory === 'unknown' || memory === 'reserved' ? `AttrIndx ${index}` : memory;
+    return this.memory.key(takeSlot(this.attrIndx, lo, hi));
   }
 
   private misfit(want: Attributes): string | undefined {
@@ -146,20 +125,5 @@ export class Stage1Leaf implements LeafCodec {
     if (want.nG) return 'Attribute nG cannot be true: el2 has no ASID.';
     if (want.px !== want.ux) return `px ${want.px} with ux ${want.ux} cannot be: el2 has one XN bit.`;
     return undefined;
-  }
-
-  private attrIndexOf({ memory, attrIndex }: AttributeRequest): Outcome<number> {
-    const source = 'DDI 0487 D8.6.1';
-    if (attrIndex !== undefined) {
-      if (Number.isInteger(attrIndex) && attrIndex >= 0 && attrIndex <= 7) return done(attrIndex);
-      return refused('attributes.attr-index', `attrIndex ${attrIndex} is not an AttrIndx from 0 to 7.`, source);
-    }
-    if (memory === undefined || memory === this.defaults.memory) return done(this.defaults.attrIndex);
-    if (!this.hasMair) {
-      return refused('attributes.no-mair', `Memory type ${memory} needs a MAIR to be found in: give mair, or attrIndex.`, source);
-    }
-    const found = memory === 'reserved' ? -1 : this.memory.indexOf(memory);
-    if (found >= 0) return done(found);
-    return refused('attributes.memory-type', `No attribute of the MAIR is ${memory}.`, source);
   }
 }

@@ -4,15 +4,27 @@ import {
   type AttributeRequest,
   type Attributes,
   type Change,
+  type Field,
   type MemoryType,
   type Outcome,
   type Words,
 } from '@granule/contract';
-import type { Field } from '@granule/contract';
-import { putSlot, slotOf, takeSlot, type Slot } from '../fields.js';
-import { CommonLeaf, noChange, type LeafCodec, type Relaxation } from './leaf.js';
-import { STAGE2_MEMORY, STAGE2_MEMORY_FWB } from './memory-type.js';
-import type { Shape } from './shape.js';
+import {
+  absentAttribute,
+  CommonLeaf,
+  noChange,
+  PLAIN_LEAF,
+  slotOf,
+  STAGE2_MEMORY,
+  stage2MemAttr,
+  type LeafCodec,
+  type MemoryWords,
+  type Relaxation,
+} from '@granule/contract/codec';
+import { putSlot, takeSlot, type Slot } from '@granule/geometry/bits';
+import { COMMON_CLAUSES } from './layouts.js';
+import { STAGE2_MEMORY_FWB } from './memory-type.js';
+import { fixedShareability, type Shape } from './shape.js';
 
 const PERMISSIONS = 'DDI 0487 D8.4.2';
 
@@ -25,33 +37,18 @@ export class Stage2Leaf implements LeafCodec {
   private readonly memAttr: Slot;
   private readonly xnx: boolean;
   private readonly memory: readonly MemoryType[];
-  private readonly fwb: boolean;
+  private readonly memoryWords: MemoryWords;
 
   constructor(shape: Shape, layout: readonly Field[]) {
-    this.common = new CommonLeaf(shape, layout);
+    this.common = new CommonLeaf(layout, COMMON_CLAUSES, fixedShareability(shape));
     this.s2ap = slotOf(layout, 'S2AP');
     this.xn = slotOf(layout, 'XN');
     this.memAttr = slotOf(layout, 'MemAttr');
     this.xnx = shape.features.xnx === true;
-    this.fwb = shape.fwb;
     this.memory = shape.fwb ? STAGE2_MEMORY_FWB : STAGE2_MEMORY;
-    this.defaults = Object.freeze({
-      read: true,
-      write: true,
-      px: false,
-      ux: false,
-      user: false,
-      memory: 'normal',
-      attrIndex: this.memory.lastIndexOf('normal'),
-      shareability: this.common.defaultShareability,
-      af: true,
-      dbm: false,
-      contiguous: false,
-      nG: false,
-      ns: false,
-      gp: false,
-      software: 0,
-    });
+    this.memoryWords = { where: `with HCR_EL2.FWB ${shape.fwb ? 1 : 0}`, source: 'DDI 0487 D8.6.5' };
+    const attrIndex = this.memory.indexOf('normal');
+    this.defaults = Object.freeze({ ...PLAIN_LEAF, attrIndex, shareability: this.common.defaultShareability });
   }
 
   decode(lo: number, hi: number): Attributes {
@@ -79,17 +76,10 @@ export class Stage2Leaf implements LeafCodec {
   }
 
   encode(request: AttributeRequest): Outcome<Words> {
-    for (const name of ['user', 'nG', 'ns', 'gp'] as const) {
-      if (request[name] === true) {
-        return refused(
-          'attributes.not-in-regime',
-          `Attribute ${name} cannot be true: a stage-2 descriptor has no such field.`,
-          'DDI 0487 D8.3.1',
-        );
-      }
-    }
+    const absent = absentAttribute(request, ['user', 'nG', 'ns', 'gp'], 'DDI 0487 D8.3.1');
+    if (absent !== undefined) return absent;
     const want = { ...this.defaults, ...request };
-    const memAttr = this.memAttrOf(request);
+    const memAttr = stage2MemAttr(this.memory, request, this.memoryWords);
     if (memAttr.kind !== 'done') return memAttr;
     const xn = this.xnOf(want.px, want.ux, 'attributes.execute-needs-xnx');
     if (xn.kind !== 'done') return xn;
@@ -142,23 +132,5 @@ export class Stage2Leaf implements LeafCodec {
     }
     if (ux) return done(px ? 0b00 : 0b01);
     return done(px ? 0b11 : 0b10);
-  }
-
-  private memAttrOf({ memory, attrIndex }: AttributeRequest): Outcome<number> {
-    const source = 'DDI 0487 D8.6.5';
-    if (attrIndex !== undefined) {
-      if (!Number.isInteger(attrIndex) || attrIndex < 0 || attrIndex > 15) {
-        return refused('attributes.attr-index', `attrIndex ${attrIndex} is not a stage-2 MemAttr from 0 to 15.`, source);
-      }
-      if (memory !== undefined && memory !== this.memory[attrIndex]) {
-        const sentence = `attrIndex ${attrIndex} at stage 2 is MemAttr ${this.memory[attrIndex]}, not ${memory}; no AttrIndx belongs here.`;
-        return refused('attributes.memory-conflict', sentence, source);
-      }
-      return done(attrIndex);
-    }
-    const wanted = memory ?? this.defaults.memory;
-    const found = wanted === 'reserved' ? -1 : this.memory.indexOf(wanted);
-    if (found >= 0) return done(found);
-    return refused('attributes.memory-type', `No stage-2 MemAttr is ${wanted} with HCR_EL2.FWB ${this.fwb ? 1 : 0}.`, source);
   }
 }

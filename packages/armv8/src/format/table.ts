@@ -1,5 +1,6 @@
 import { done, refused, type Field, type Outcome, type TableAttributes, type Words } from '@granule/contract';
-import { hasField, putSlot, slotOf, takeSlot, type Slot } from '../fields.js';
+import { optionalSlot, type TableCodec } from '@granule/contract/codec';
+import { putSlot, takeSlot, type Slot } from '@granule/geometry/bits';
 import type { Shape } from './shape.js';
 
 const HIERARCHICAL = 'DDI 0487 D8.4.3';
@@ -7,7 +8,7 @@ const HIERARCHICAL = 'DDI 0487 D8.4.3';
 /**
  * Attributes of a table descriptor. Stage 2 has none; `el2` has no APTable[0] and no PXNTable; HPD = 1 switches them off (but for NSTable).
  */
-export class TableCodec {
+export class Armv8Table implements TableCodec {
   private readonly nsTable: Slot | undefined;
   private readonly apTable: Slot | undefined;
   private readonly uxnTable: Slot | undefined;
@@ -16,11 +17,10 @@ export class TableCodec {
   private readonly why: string;
 
   constructor(shape: Shape, layout: readonly Field[]) {
-    const optional = (name: string): Slot | undefined => (hasField(layout, name) ? slotOf(layout, name) : undefined);
-    const permissions = (name: string): Slot | undefined => (shape.hpd ? undefined : optional(name));
+    const permissions = (name: string): Slot | undefined => (shape.hpd ? undefined : optionalSlot(layout, name));
     this.single = shape.regime === 'el2';
     this.why = shape.hpd ? 'hierarchical permissions are disabled (HPD = 1)' : `${shape.regime} tables have no such field`;
-    this.nsTable = optional('NSTable');
+    this.nsTable = optionalSlot(layout, 'NSTable');
     this.apTable = permissions(this.single ? 'APTable[1]' : 'APTable');
     this.uxnTable = permissions(this.single ? 'XNTable' : 'UXNTable');
     this.pxnTable = permissions('PXNTable');

@@ -1,19 +1,8 @@
-import type { Field } from '@granule/contract';
+import type { OperandField } from '@granule/contract/codec';
 
 const TLBI = 'DDI 0487 C5.5';
 const AT = 'DDI 0487 C5.4';
 const DC = 'DDI 0487 C5.3';
-
-/**
- * A field of an operand. An address field holds bits of an address: values given and returned are whole byte addresses, bits below the
- * field dropped.
- */
-export interface OperandField extends Field {
-  /** Bit of the address at the field's lsb. */
-  readonly addressLsb?: number;
-  /** VA fields: bits above the field are dropped too, as hardware does with a sign extension or a tag. */
-  readonly wraps?: boolean;
-}
 
 const field = (name: string, msb: number, lsb: number, clause: string): OperandField => ({ name, msb, lsb, clause });
 /** VA[55:12] in [43:0]: 12 whatever the granule is. */

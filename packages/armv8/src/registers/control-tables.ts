@@ -1,5 +1,6 @@
+import type { MeansByField, RegisterRow, RegisterTable } from '@granule/contract/codec';
 import { PA_RANGES } from '@granule/geometry';
-import { rowsOf, type Means, type RegisterRow, type RegisterTable } from './rows.js';
+import { rowsOf } from './rows.js';
 
 /**
  * Control and base registers (DDI 0487 D24.2): fields as `NAME msb[:lsb]`.
@@ -28,7 +29,7 @@ const FLAGS_OF_TABLES = { HA: OFF_ON, HD: OFF_ON };
 const baseAddress = (value: bigint): string =>
   `table at ${hex((value << 1n) & ~0x3fn)}, where addresses have 48 bits at most; with 52 bits [5:2] are its bits 51:48`;
 
-const TWO_RANGES_MEANS: Readonly<Record<string, Means>> = {
+const TWO_RANGES_MEANS: MeansByField = {
   ...FLAGS_OF_TABLES,
   DS,
   IPS: PS,
@@ -79,9 +80,9 @@ const HCR = `
 const TTBR = 'ASID 63:48; BADDR 47:1; CnP 0';
 const MAIR = 'Attr7 63:56; Attr6 55:48; Attr5 47:40; Attr4 39:32; Attr3 31:24; Attr2 23:16; Attr1 15:8; Attr0 7:0';
 
-const TTBR_MEANS: Readonly<Record<string, Means>> = { BADDR: baseAddress, CnP: ['not shared', 'common with the other PEs'] };
+const TTBR_MEANS: MeansByField = { BADDR: baseAddress, CnP: ['not shared', 'common with the other PEs'] };
 
-const ONE_RANGE_MEANS: Readonly<Record<string, Means>> = {
+const ONE_RANGE_MEANS: MeansByField = {
   ...FLAGS_OF_TABLES,
   DS,
   PS,
@@ -94,7 +95,7 @@ const ONE_RANGE_MEANS: Readonly<Record<string, Means>> = {
   VS: ['8-bit VMID', '16-bit VMID'],
 };
 
-const SCTLR_MEANS: Readonly<Record<string, Means>> = {
+const SCTLR_MEANS: MeansByField = {
   M: ['translation off', 'translation on'],
   C: ['data accesses Non-cacheable', 'data caches on'],
   I: ['instruction accesses Non-cacheable', 'instruction caches on'],
@@ -102,7 +103,7 @@ const SCTLR_MEANS: Readonly<Record<string, Means>> = {
   EE: ['little-endian walks', 'big-endian walks'],
 };
 
-const HCR_MEANS: Readonly<Record<string, Means>> = {
+const HCR_MEANS: MeansByField = {
   VM: ['stage 2 off', 'stage 2 on'],
   E2H: ['EL2 regime', 'EL2&0 regime'],
   TVM: ['not trapped', 'EL1 writes of virtual memory registers trap'],
@@ -112,7 +113,7 @@ const HCR_MEANS: Readonly<Record<string, Means>> = {
   PTW: OFF_ON,
 };
 
-const table = (name: string, fields: string, means: Readonly<Record<string, Means>>): RegisterTable => ({
+const table = (name: string, fields: string, means: MeansByField): RegisterTable => ({
   name,
   rows: rowsOf(name, fields, means),
 });

@@ -1,13 +1,13 @@
 import type { Features, Registers } from '@granule/contract';
 import { PA_RANGES, type Granule } from '@granule/geometry';
-import { decodeRegister } from './codec.js';
+import { systemRegisters } from './codec.js';
 
 type Fields = Readonly<Record<string, bigint>> | undefined;
 
 function fieldsOf(registers: Registers, name: string): Fields {
   const value = registers[name];
   if (value === undefined) return undefined;
-  const fields = decodeRegister(name, value);
+  const fields = systemRegisters.decode(name, value);
   return fields.kind === 'done' ? fields.value : undefined;
 }
 
@@ -38,6 +38,13 @@ function granules(mmfr0: Fields): Pick<Features, 'granules1' | 'granules2' | 'lp
     if (value2 === 0 ? value === lpa2 : value2 === 3) found.lpa2Granules2.push(granule);
   }
   return found;
+}
+
+/** Any of the three algorithms of FEAT_PAuth: ISAR1.APA, ISAR1.API, ISAR2.APA3. */
+function pauth(registers: Registers): boolean {
+  const isar1 = fieldsOf(registers, 'ID_AA64ISAR1_EL1');
+  const apa3 = ((registers['ID_AA64ISAR2_EL1'] ?? 0n) >> 12n) & 0xfn;
+  return number(isar1, 'APA', 0) + number(isar1, 'API', 0) + Number(apa3) > 0;
 }
 
 /**
@@ -86,5 +93,9 @@ export function features(registers: Registers): Features {
     idc: number(ctr, 'IDC', missing) === 1,
     dic: number(ctr, 'DIC', missing) === 1,
     vmidBits: number(mmfr1, 'VMIDBits', 2) === 2 ? 16 : 8,
+    mte: number(fieldsOf(registers, 'ID_AA64PFR1_EL1'), 'MTE', missing) >= 2,
+    pauth: pauth(registers),
+    nv: number(mmfr2, 'NV', missing) >= 1,
+    ras: ((registers['ID_AA64PFR0_EL1'] ?? 0n) >> 28n & 0xfn) >= 1n,
   };
 }

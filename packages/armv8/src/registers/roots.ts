@@ -13,7 +13,7 @@ import { PA_RANGES, stage1Geometry, stage2Geometry, type Granule, type TableGeom
 import { hex } from '@granule/geometry/bits';
 import { format } from '../format/format.js';
 import { baseAddress } from './base.js';
-import { decodeRegister } from './codec.js';
+import { systemRegisters } from './codec.js';
 import { features as featuresOf } from './features.js';
 import { START_LEVELS } from './stage2.js';
 import { TG0_GRANULES, TG1_GRANULES } from './control-tables.js';
@@ -28,7 +28,7 @@ function read(registers: Registers, name: string): bigint {
 
 /** Fields of a register value; a register that is not in the set is 0. `layout`: the table to read it by. */
 function fieldsOf(registers: Registers, name: string, layout = name): Fields {
-  const fields = decodeRegister(layout, BigInt.asUintN(64, read(registers, name)));
+  const fields = systemRegisters.decode(layout, BigInt.asUintN(64, read(registers, name)));
   if (fields.kind !== 'done') throw new RangeError(fields.sentence);
   return fields.value;
 }

@@ -1,7 +1,7 @@
 import { done, refused, type Features, type Outcome, type RegisterCodec } from '@granule/contract';
 import { PA_RANGES, type Granule, type Level } from '@granule/geometry';
 import { encodeBase } from './base.js';
-import { encodeRegister } from './codec.js';
+import { systemRegisters } from './codec.js';
 import { TG0_GRANULES } from './control-tables.js';
 
 /** VTCR_EL2.SL0 and SL2 by granule and start level (DDI 0487, VTCR_EL2.SL0). SL2 has a meaning with 4K and DS = 1 alone. */
@@ -55,7 +55,7 @@ export function encodeStage2({
   if (misfit !== undefined) return refused('registers.vmid', misfit, 'DDI 0487 VTCR_EL2.VS');
   const base = encodeBase(root, geometry);
   if (typeof base !== 'bigint') return base;
-  const vtcr = encodeRegister('VTCR_EL2', {
+  const vtcr = systemRegisters.encode('VTCR_EL2', {
     T0SZ: 64 - geometry.iaBits,
     SL0: start.sl0,
     SL2: start.sl2 ?? 0,

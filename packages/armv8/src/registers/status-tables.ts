@@ -1,5 +1,6 @@
+import type { RegisterRow, RegisterTable } from '@granule/contract/codec';
 import { describeFaultStatus } from '../fault-status.js';
-import { rowsOf, type RegisterRow, type RegisterTable } from './rows.js';
+import { rowsOf } from './rows.js';
 
 /** ESR_ELx.EC (DDI 0487, ESR_EL2.EC), those that traces of a hypervisor show. */
 const EXCEPTION_CLASSES: readonly (readonly [number, string])[] = [

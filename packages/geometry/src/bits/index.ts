@@ -7,5 +7,7 @@
  */
 export type { Address, InputAddress, OutputAddress, SameAddress } from './address.js';
 export { alignDown, alignUp, checkAddress, fieldOf, isAligned, MAX_ADDRESS, pow2, shiftDown } from './address.js';
+export type { BitRange, Slot } from './fields.js';
+export { fieldWidth, placeField, putSlot, slotAt, slotMask, takeField, takeSlot } from './fields.js';
 export { fromHalves, high32, low32, bigintHigh, bigintLow, toBigint } from './halves.js';
 export { formatSize, hex, parseAddress, parseSize, parseWord } from './text.js';

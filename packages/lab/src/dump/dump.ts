@@ -38,7 +38,7 @@ export function dump(options: DumpOptions, write: Write): readonly Scan[] {
   const scans: Scan[] = [];
   writer.begin?.();
   for (const tables of options.tables) {
-    const part = options.range === undefined ? {} : clip(tables, options.range);
+    const part = options.range === undefined ? tables.range ?? {} : clip(tables, options.range);
     if (part !== undefined) {
       writer.beginTable?.(tables);
       const scan = readMappings(tables, sinkOf(writer, options.filter), {

@@ -54,14 +54,18 @@ function stage2Access(a: Attributes): Levels {
   return { el0: { read: a.read, write: a.write, execute: a.ux }, high: { read: a.read, write: a.write, execute: a.px } };
 }
 
-/** Stage 1 (DDI 0487 D8.4.1): what EL0 may write is never executable above it; WXN makes everything writable not executable. */
-function stage1Access(a: Attributes, above: Inherited, wxn: boolean, oneLevel: boolean): Levels {
+/**
+ * Stage 1 (DDI 0487 D8.4.1; DDI 0406C B3.7): what EL0 may write is not executable above it (PL1&0: with SCTLR.UWXN); WXN makes everything
+ * writable not executable; PL0 executes only what it may read.
+ */
+function stage1Access(a: Attributes, above: Inherited, { format, wxn, uwxn }: RegimeTables, oneLevel: boolean): Levels {
   const write = a.write && (above & NO_WRITE) === 0;
   const user = a.user && (above & NO_USER) === 0;
   const userWrite = user && write;
-  const el0 = { read: user, write: userWrite, execute: a.ux && (above & NO_UX) === 0 && !(wxn && userWrite) };
+  const fetch = user || format.regime !== 'pl10';
+  const el0 = { read: user, write: userWrite, execute: fetch && a.ux && (above & NO_UX) === 0 && !(wxn && userWrite) };
   const noExecute = oneLevel ? NO_UX : NO_PX;
-  const execute = a.px && (above & noExecute) === 0 && !(wxn && write) && (oneLevel || !userWrite);
+  const execute = a.px && (above & noExecute) === 0 && !(wxn && write) && (oneLevel || !uwxn || !userWrite);
   return { el0, high: { read: true, write, execute } };
 }
 
@@ -84,7 +88,7 @@ function leafOf(tables: RegimeTables, lo: number, hi: number, level: Level, abov
   const { format } = tables;
   const a = format.decodeLeaf(lo, hi, level);
   const oneLevel = format.regime === 'el2' || format.regime === 'pl2';
-  const { el0, high } = format.stage === 2 ? stage2Access(a) : stage1Access(a, above, tables.wxn, oneLevel);
+  const { el0, high } = format.stage === 2 ? stage2Access(a) : stage1Access(a, above, tables, oneLevel);
   const same = letters(el0) === letters(high);
   const privileged = format.regime.startsWith('pl') ? 'PL1' : format.regime === 'el20' ? 'EL2' : 'EL1';
   const unprivileged = format.regime.startsWith('pl') ? 'PL0' : 'EL0';

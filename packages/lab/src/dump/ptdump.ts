@@ -1,4 +1,5 @@
 import { type PtdumpMarker, type PtdumpPrinter, PTDUMP_LAYOUTS, ptdumpPrinter } from '@granule/snapshot';
+import { firstAddress, virtualBits } from '../image/addresses.js';
 import type { RegimeTables } from '../image/regime-tables.js';
 import type { DumpWriter, Write } from './writer.js';
 
@@ -12,7 +13,7 @@ function printerOf(tables: RegimeTables, write: Write): PtdumpPrinter {
   const { geometry, upper } = tables.format;
   const { pageShift: granuleShift, iaBits, startLevel } = geometry;
   const line = (text: string): void => write(`${text}\n`);
-  const common = { granuleShift, iaBits, startLevel, upper };
+  const common = { granuleShift, iaBits, startLevel, upper: upper && virtualBits(tables.format) === 64 };
   return geometry.stage === 2
     ? ptdumpPrinter({ ...common, form: 'stage2' }, line)
     : ptdumpPrinter({ ...common, form: 'kernel', markers: markersOf(tables) }, line);
@@ -21,12 +22,15 @@ function printerOf(tables: RegimeTables, write: Write): PtdumpPrinter {
 /** Text as the kernel's own ptdump prints it: `kernel_page_tables` for stage 1, `stage2_page_tables` for stage 2. */
 export function ptdumpWriter(write: Write): DumpWriter {
   let printer: PtdumpPrinter | undefined;
+  /** The printer knows upper ranges of 64 bits alone: those of 32 are plain addresses to it. */
+  let first = 0;
   return {
     beginTable(tables) {
       printer = printerOf(tables, write);
+      first = virtualBits(tables.format) === 64 ? 0 : Number(firstAddress(tables));
     },
-    mapping: ({ start, level, lo, hi, leaves }) => printer?.note(start, level, lo, hi, leaves),
-    hole: ({ start, level, lo, hi, entries }) => printer?.note(start, level, lo, hi, entries),
+    mapping: ({ start, level, lo, hi, leaves }) => printer?.note(first + start, level, lo, hi, leaves),
+    hole: ({ start, level, lo, hi, entries }) => printer?.note(first + start, level, lo, hi, entries),
     endTable: () => printer?.finish(),
   };
 }

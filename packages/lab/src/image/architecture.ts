@@ -19,3 +19,15 @@ export function architectureOf(registers: Registers, cpu?: string): Architecture
   }
   return (registers['TCR_EL1'] ?? 0n) === 0n ? 'armv7-lpae' : 'armv8';
 }
+
+/** 32-bit registers and the names of the 64-bit ones that they are the low half of. */
+const SHARED_NAMES = { SCTLR: 'SCTLR_EL1', HSCTLR: 'SCTLR_EL2', HTCR: 'TCR_EL2', HMAIR0: 'MAIR_EL2', HCR: 'HCR_EL2' } as const;
+
+/** Registers of an ARMv7 machine by their ARMv7 names, where an emulator lists them under 64-bit names alone. */
+export function armv7Registers(registers: Registers): Registers {
+  const missing = Object.entries(SHARED_NAMES).flatMap(([name, shared]) => {
+    const value = registers[shared];
+    return value === undefined || registers[name] !== undefined ? [] : [[name, BigInt.asUintN(32, value)] as const];
+  });
+  return { ...registers, ...Object.fromEntries(missing) };
+}

@@ -14,8 +14,8 @@ import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { createImageTables, translatedReader } from '@granule/memory';
 import { lookup, newLookup } from '@granule/pgtable';
 import type { NamedRegime } from '@granule/snapshot';
-import { architectureOf } from './architecture.js';
-import { controlOf, namedFormat } from './named.js';
+import { architectureOf, armv7Registers } from './architecture.js';
+import { controlOf, namedFormat, sctlrOf } from './named.js';
 import type { RegimeTables } from './regime-tables.js';
 
 export interface ImageInput {
@@ -56,7 +56,8 @@ export function openImage(input: ImageInput): Outcome<Image> {
   const arch = input.arch ?? architectureOf(input.registers, input.cpu);
   const backend = input.backends[arch];
   if (backend !== undefined) {
-    return done(new OpenImage(input, backend));
+    const registers = arch === 'armv7-lpae' ? armv7Registers(input.registers) : input.registers;
+    return done(new OpenImage({ ...input, registers }, backend));
   }
   if (arch === 'armv7-lpae') {
     return notModelled(
@@ -155,11 +156,12 @@ class OpenImage implements Image {
       : refused('image.bad-regime', `Addresses cannot be IPAs of ${name}, which is a stage-1 regime.`, SOURCE);
   }
 
-  #make(name: string, root: Pick<RegimeRoot, 'format' | 'root' | 'from'>, through?: RegimeTables): RegimeTables {
-    const { format } = root;
+  #make(name: string, root: Pick<RegimeRoot, 'format' | 'root' | 'from' | 'range'>, through?: RegimeTables): RegimeTables {
+    const { format, range } = root;
     const { pageShift } = format.geometry;
     const { tableBytes = 2 ** 29 } = this.#input;
-    const memory = createImageTables(this.#reader(through), { pageShift, maxPages: Math.max(1, Math.floor(tableBytes / 2 ** pageShift)) });
+    const reader = this.#reader(through);
+    const memory = createImageTables(reader, { pageShift, maxPages: Math.max(1, Math.floor(tableBytes / 2 ** pageShift)) });
     const control = this.#controls(format.regime, format.upper);
     return {
       name,
@@ -167,8 +169,10 @@ class OpenImage implements Image {
       format,
       root: root.root,
       memory,
+      reader,
       backend: this.backend,
       ...control,
+      ...(range === undefined ? {} : { range }),
       ...(through === undefined ? {} : { through }),
     };
   }
@@ -181,15 +185,16 @@ class OpenImage implements Image {
   }
 
   /** What SCTLR and TCR (VTCR) say of a regime besides the tables; absent registers say nothing. */
-  #controls(regime: string, upper: boolean): Pick<RegimeTables, 'wxn' | 'hardwareAccessFlag' | 'topByteIgnored'> {
+  #controls(regime: string, upper: boolean): Pick<RegimeTables, 'wxn' | 'uwxn' | 'hardwareAccessFlag' | 'topByteIgnored'> {
     const control = controlOf(this.backend, this.registers, regime);
     const hardwareAccessFlag = control['HA'] === 1n;
     if (regime === 's2') {
-      return { wxn: false, hardwareAccessFlag, topByteIgnored: false };
+      return { wxn: false, uwxn: false, hardwareAccessFlag, topByteIgnored: false };
     }
     const tbi = regime === 'el2' ? 'TBI' : upper ? 'TBI1' : 'TBI0';
-    const sctlr = this.registers[regime === 'el10' ? 'SCTLR_EL1' : 'SCTLR_EL2'] ?? 0n;
-    return { wxn: (sctlr >> 19n) % 2n === 1n, hardwareAccessFlag, topByteIgnored: control[tbi] === 1n };
+    const sctlr = sctlrOf(this.registers, regime);
+    const uwxn = regime !== 'pl10' || (sctlr >> 20n) % 2n === 1n;
+    return { wxn: (sctlr >> 19n) % 2n === 1n, uwxn, hardwareAccessFlag, topByteIgnored: control[tbi] === 1n };
   }
 }
 

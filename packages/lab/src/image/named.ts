@@ -1,13 +1,32 @@
 import { type Backend, type Features, type Format, type Outcome, type Registers, done, refused } from '@granule/contract';
-import { type Granule, type Level, PA_RANGES, type TableGeometry, stage1Geometry, stage2Geometry } from '@granule/geometry';
+import {
+  type Granule,
+  type Level,
+  PA_RANGES,
+  type Result,
+  type TableGeometry,
+  armv7Stage1Geometry,
+  armv7Stage2Geometry,
+  stage1Geometry,
+  stage2Geometry,
+} from '@granule/geometry';
 import { hex, isAligned } from '@granule/geometry/bits';
 import type { NamedRegime } from '@granule/snapshot';
 
 const GRANULE_OF_SHIFT: Readonly<Record<number, Granule>> = { 12: '4K', 14: '16K', 16: '64K' };
 const SOURCE = 'granule-registers/1, regimes';
 
+const isArmv7 = ({ regimes }: Backend): boolean => regimes.includes('pl10');
+
+function armv7Geometry({ stage, iaBits, startLevel }: NamedRegime): Result<TableGeometry> {
+  if (stage === 1) {
+    return armv7Stage1Geometry({ vaBits: iaBits });
+  }
+  return armv7Stage2Geometry({ ipaBits: iaBits, ...(startLevel === undefined ? {} : { startLevel: startLevel as 1 | 2 }) });
+}
+
 /** The file says what is there, not what the machine could do: its geometry is judged with every feature that it may need. */
-function geometryOf(named: NamedRegime, features: Features): Outcome<TableGeometry> {
+function geometryOf(named: NamedRegime, backend: Backend, features: Features): Outcome<TableGeometry> {
   const granule = GRANULE_OF_SHIFT[named.granuleShift];
   if (granule === undefined) {
     return refused('image.bad-regime', `Regime ${named.name}: granuleShift ${named.granuleShift} is not 12, 14 or 16.`, SOURCE);
@@ -18,8 +37,9 @@ function geometryOf(named: NamedRegime, features: Features): Outcome<TableGeomet
   const paBits = wide ? 52 : PA_RANGES.find((bits) => bits >= needed)!;
   const common = { granule, paBits, ds: lpa2, features: { ttst: true, lva: true, lpa: wide, lpa2 } };
   const { startLevel } = named;
-  const made =
-    named.stage === 2
+  const made = isArmv7(backend)
+    ? armv7Geometry(named)
+    : named.stage === 2
       ? stage2Geometry({ ...common, ipaBits: named.iaBits, ...(startLevel === undefined ? {} : { startLevel: startLevel as Level }) })
       : stage1Geometry({ ...common, vaBits: named.iaBits });
   if (made.kind !== 'done') {
@@ -49,12 +69,36 @@ export function regimeOf(named: NamedRegime, backend: Backend, registers: Regist
   if (named.stage === 2) {
     return 's2';
   }
-  if (backend.regimes.includes('pl10')) {
+  if (isArmv7(backend)) {
     return named.name.includes('pl2') ? 'pl2' : 'pl10';
   }
   const el2 = named.name.includes('el2') && !named.name.includes('guest');
   const e2h = ((registers['HCR_EL2'] ?? 0n) >> 34n) % 2n === 1n;
   return !el2 ? 'el10' : e2h ? 'el20' : 'el2';
+}
+
+/** Name of the system control register of a stage-1 regime. */
+export const SCTLR: Readonly<Record<string, string>> = {
+  el10: 'SCTLR_EL1',
+  el20: 'SCTLR_EL2',
+  el2: 'SCTLR_EL2',
+  pl10: 'SCTLR',
+  pl2: 'HSCTLR',
+};
+
+/** SCTLR of a stage-1 regime; 0 where the file has none. */
+export function sctlrOf(registers: Registers, regime: string): bigint {
+  return registers[SCTLR[regime]] ?? 0n;
+}
+
+/** The eight attributes of a stage-1 regime; undefined where the file has none. */
+function mairOf(registers: Registers, regime: string): bigint | undefined {
+  if (regime !== 'pl10' && regime !== 'pl2') {
+    return registers[regime === 'el10' ? 'MAIR_EL1' : 'MAIR_EL2'];
+  }
+  const prefix = regime === 'pl2' ? 'H' : '';
+  const [low, high] = [registers[`${prefix}MAIR0`], registers[`${prefix}MAIR1`]];
+  return low === undefined && high === undefined ? undefined : ((high ?? 0n) << 32n) + (low ?? 0n);
 }
 
 /** Fields of the TCR (stage 2: VTCR) of a regime; none where the backend has no such register. */
@@ -70,7 +114,7 @@ export function controlOf(backend: Backend, registers: Registers, regime: string
  * refuses.
  */
 export function namedFormat(named: NamedRegime, backend: Backend, registers: Registers, features: Features): Outcome<Format> {
-  const geometry = geometryOf(named, features);
+  const geometry = geometryOf(named, backend, features);
   if (geometry.kind !== 'done') {
     return geometry;
   }
@@ -81,7 +125,7 @@ export function namedFormat(named: NamedRegime, backend: Backend, registers: Reg
     const fwb = host && ((registers['HCR_EL2'] ?? 0n) >> 46n) % 2n === 1n;
     return backend.format(regime, { ...base, fwb });
   }
-  const mair = registers[regime === 'el10' ? 'MAIR_EL1' : 'MAIR_EL2'];
+  const mair = mairOf(registers, regime);
   const hpd = features.hpds && controlOf(backend, registers, regime)[regime === 'el2' ? 'HPD' : base.upper ? 'HPD1' : 'HPD0'] === 1n;
   return backend.format(regime, mair === undefined ? { ...base, hpd } : { ...base, hpd, mair });
 }

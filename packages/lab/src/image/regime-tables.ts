@@ -1,10 +1,11 @@
-import type { Backend, TableMemory } from '@granule/contract';
+import type { Backend, PhysicalReader, RegimeRoot, TableMemory } from '@granule/contract';
 import { high32, type InputAddress, low32, type OutputAddress } from '@granule/geometry/bits';
 import type { Tables } from '@granule/pgtable';
+import { firstAddress, virtualBits } from './addresses.js';
 import { addressDigits, wordDigits } from './digits.js';
 
 /** One translation table of an image: what a walk needs, and where it comes from. */
-export interface RegimeTables extends Tables {
+export interface RegimeTables extends Tables, Pick<RegimeRoot, 'range'> {
   /** As it was asked for: `s2`, `el10`, or a name listed in the registers file. */
   readonly name: string;
   /** The registers or the note that named it: `VTTBR_EL2/VTCR_EL2`. */
@@ -12,8 +13,12 @@ export interface RegimeTables extends Tables {
   readonly backend: Backend;
   /** Stage 2 that the addresses of these tables, and what they translate to, go through; absent: they are physical. */
   readonly through?: RegimeTables;
+  /** The bytes of the address space that these tables are in: of physical memory, or as `through` finds them. */
+  readonly reader: PhysicalReader;
   /** SCTLR_ELx.WXN: what can be written cannot be executed. */
   readonly wxn: boolean;
+  /** What EL0 can write cannot be executed above it: always in AArch64, by SCTLR.UWXN in AArch32. */
+  readonly uwxn: boolean;
   /** TCR_ELx.HA, VTCR_EL2.HA: hardware sets the access flag. */
   readonly hardwareAccessFlag: boolean;
   /** TCR_ELx.TBI of this range: bits 63:56 of an address are ignored. */
@@ -28,12 +33,16 @@ const TOP_12 = 0xfff0_0000;
 
 /**
  * How input addresses of these tables print. Inside, an upper-range address is the offset from the range's start, 2^64 − 2^iaBits; it
- * prints as the whole address. The end of the upper range prints as 2^64, 17 digits.
+ * prints as the whole address. The end of the upper range prints as 2^64, 17 digits. In `pl10` the range starts at 2^32 − 2^iaBits.
  */
 export function addressPrinter(tables: Tables): AddressPrinter {
   const { format } = tables;
   if (!format.upper) {
     return addressDigits;
+  }
+  if (virtualBits(format) === 32) {
+    const first = Number(firstAddress(tables));
+    return (address) => addressDigits(first + address);
   }
   const start = 2 ** 52 - 2 ** format.geometry.iaBits;
   return (address) => {

@@ -1,0 +1,11 @@
+export { armv7Lpae } from './backend.js';
+export { describeFaultStatus } from './fault-status.js';
+export { faults } from './faults.js';
+export { BREAK_RULES } from './format/break.js';
+export { format, REGIMES } from './format/format.js';
+export type { Regime } from './format/shape.js';
+export { instructions } from './instructions/codec.js';
+export { cp15Encoding, cp15Operation } from './instructions/cp15.js';
+export type { Cp15Encoding } from './instructions/tables.js';
+export { KVM_ARM_STAGE2, type Stage2Preset } from './kvm-preset.js';
+export { registers } from './registers/registers.js';

@@ -1,0 +1,44 @@
+import type { PhysicalReader, TableMemory, Words } from '@granule/contract';
+import type { OutputAddress } from '@granule/geometry/bits';
+
+/** Memory as a walker reads it: 64-bit words, little-endian halves, each signed or unsigned (signed is faster: the engines keep small integers unboxed). */
+export interface DescriptorMemory {
+  /** Fills `into` with the word at `pa` (8-byte aligned). False, and `into` unspecified, where that is not memory: an external abort. */
+  load(pa: OutputAddress, into: Words): boolean;
+}
+
+/** Words of an image or of sparse memory. */
+export function readerMemory(reader: PhysicalReader): DescriptorMemory {
+  const bytes = new Uint8Array(8);
+  const view = new DataView(bytes.buffer);
+  return {
+    load(pa, into) {
+      if (!reader.read(pa, bytes)) return false;
+      into.lo = view.getInt32(0, true);
+      into.hi = view.getInt32(4, true);
+      return true;
+    },
+  };
+}
+
+/**
+ * Words of live table memory.
+ *
+ * @throws RangeError from `load` where the memory's own limit of loaded pages is reached: an answer would be a guess
+ */
+export function tableMemory(memory: TableMemory): DescriptorMemory {
+  const page = 2 ** memory.pageShift;
+  return {
+    load(pa, into) {
+      const offset = pa - memory.firstPage * page;
+      const inside = offset >= 0 && offset < memory.contiguousPages * page;
+      const word = (inside ? offset / 4 : memory.wordOf(pa, 8)) | 0;
+      if (word === -2) throw new RangeError('The limit of loaded table pages is reached; raise it.');
+      if (word < 0) return false;
+      const { words } = memory;
+      into.lo = words[word] | 0;
+      into.hi = words[word + 1] | 0;
+      return true;
+    },
+  };
+}
