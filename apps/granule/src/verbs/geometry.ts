@@ -201,7 +201,7 @@ function description(request: Request, found: Answer, options: Options): readonl
     `${stage === 2 ? `stage 2, ${bits}-bit IPA` : `stage 1, ${bits}-bit VA`}, ${value('paBits')}-bit output, ${value('granule')} granule`,
     `  levels           ${value('levels')} (start level ${value('startLevel')})`,
     `  entry tables     ${value('entryTables')}${Number(found['entryTables']) > 1 ? ' concatenated' : ''}`,
-    `  entry bytes      ${bytes} (${formatSize(bytes)}), aligned to ${value('entryAlignment')}`,
+    `  entry bytes      ${bytes}${bytes < 1024 ? '' : ` (${formatSize(bytes)})`}, aligned to ${value('entryAlignment')}`,
     ...(found['vtcr'] === undefined ? [] : [`  ${vtcr}         ${value('vtcr')}`]),
     colour.dim(`  by default: ${defaults.length === 0 ? 'nothing' : defaults.join(', ')}`),
   ];
@@ -212,7 +212,8 @@ const GRANULES = ['4K', '16K', '64K'] as const;
 function printAll(features: Partial<Features>, options: Options): void {
   const armv7 = options.arch === 'armv7-lpae';
   const granules = armv7 ? (['4K'] as const) : GRANULES;
-  const sizes = armv7 ? [25, 30, 32, 34, 36, 40] : [32, 36, 40, 42, 44, 48, 52];
+  const [smallest, largest] = armv7 ? [25, 40] : [32, 52];
+  const sizes = Array.from({ length: largest - smallest + 1 }, (_, i) => smallest + i);
   const rows = granules.flatMap((granule) => sizes.map((bits) => answer({ granule, stage: 2, bits, features }, options)));
   if (options.json === true) {
     printJson({ schema: 'granule-geometry/1', configurations: rows });
