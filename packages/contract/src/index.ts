@@ -5,4 +5,5 @@ export * from './format.js';
 export * from './memory.js';
 export * from './outcome.js';
 export * from './pgtable.js';
+export * from './tlb.js';
 export * from './words.js';
