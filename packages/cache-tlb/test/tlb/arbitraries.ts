@@ -88,32 +88,57 @@ const NAMES = [
   'RVAE1', 'RVALE1', 'RVAAE1', 'RVAALE1', 'RIPAS2E1', 'RIPAS2LE1', 'RVAE2', 'RVALE2',
 ];
 
-/** Every AArch64 invalidation, with hints that are right often enough. Range starts are boundaries of 4K, 2M or 1G. */
-export const instructions: fc.Arbitrary<Instruction> = fc
-  .record({
-    name: fc.constantFrom(...NAMES),
-    suffix: fc.constantFrom('', 'IS', 'OS', 'ISNXS'),
-    asid: asids,
-    ttl: fc.oneof(fc.constant(0), fc.nat({ max: 15 })),
-    page: pages,
-    tg: fc.nat({ max: 3 }),
-    scale: fc.nat({ max: 3 }),
-    num: fc.nat({ max: 31 }),
-    align: fc.constantFrom(1, 2 ** 9, 2 ** 18),
-  })
-  .map(({ name, suffix, asid, ttl, page, tg, scale, num, align }) => {
-    const address = name.includes('IPA') ? page % 2 ** 52 : page;
-    const fields: Record<string, bigint> = {};
-    if (/^R?(VA|VAL|ASID)E/.test(name)) fields['ASID'] = BigInt(asid);
-    if (name.startsWith('R')) {
-      const pageBytes = [4096, 4096, 16384, 65536][tg];
-      const units = Math.floor(address / pageBytes / align) * align;
-      Object.assign(fields, { TG: BigInt(tg), SCALE: BigInt(scale), NUM: BigInt(num), TTL: BigInt(ttl & 3) });
-      fields['BaseADDR'] = BigInt.asUintN(37, BigInt(units) - (address >= 2 ** 52 ? BigInt(2 ** 53 / pageBytes) : 0n));
-    } else if (/VA|IPA/.test(name)) {
-      fields['TTL'] = BigInt(ttl);
-      if (name.includes('IPA')) fields['IPA'] = BigInt(address);
-      else fields['VA'] = address >= 2 ** 52 ? (1n << 64n) - BigInt(2 ** 53 - address) : BigInt(address);
-    }
-    return { name: name + suffix, fields };
-  });
+/** What is drawn for one instruction; whom it is aimed at is known when the entries are. */
+const draws = fc.record({
+  name: fc.constantFrom(...NAMES),
+  suffix: fc.constantFrom('', 'IS', 'OS', 'ISNXS'),
+  /** Which entry to aim at, as a fraction; most of the instructions do. */
+  aim: fc.oneof({ weight: 5, arbitrary: fc.double({ min: 0, max: 0.999, noNaN: true }) }, { weight: 1, arbitrary: fc.constant(-1) }),
+  asid: asids,
+  /** Level: of the entry aimed at, one deeper (what follows a table), anything, none. */
+  hint: fc.constantFrom('right', 'deeper', 'any', 'none'),
+  any: fc.nat({ max: 15 }),
+  page: pages,
+  /** How far from the entry's start, in pages of 4K. */
+  off: fc.constantFrom(0, 0, 1, -1, 16, 511, 512, -512),
+  scale: fc.nat({ max: 3 }),
+  num: fc.nat({ max: 31 }),
+  /** The range starts on a boundary of this many units. */
+  align: fc.constantFrom(1, 1, 16, 2 ** 9),
+});
+type Draw = typeof draws extends fc.Arbitrary<infer T> ? T : never;
+
+const TG = { 12: 1, 14: 2, 16: 3 } as Readonly<Record<number, number>>;
+
+function hintOf({ hint, any }: Draw, target: TlbEntry | undefined): { readonly tg: number; readonly level: number } {
+  if (target === undefined || hint === 'any') return { tg: any >> 2, level: any & 3 };
+  const tg = TG[target.pageShift];
+  return { tg, level: hint === 'none' ? 0 : hint === 'deeper' ? Math.min(target.level + 1, 3) : target.level };
+}
+
+function fieldsOf(draw: Draw, address: number, target: TlbEntry | undefined): Record<string, bigint> {
+  const { name } = draw;
+  const { tg, level } = hintOf(draw, target);
+  const fields: Record<string, bigint> = {};
+  if (/^R?(VA|VAL|ASID)E/.test(name)) fields['ASID'] = BigInt(target === undefined || target.asid === -1 ? draw.asid : target.asid);
+  if (name.startsWith('R')) {
+    const pageBytes = [4096, 4096, 16384, 65536][tg];
+    const units = Math.floor((address % 2 ** 52) / pageBytes / draw.align) * draw.align;
+    const top = address >= 2 ** 52 ? BigInt(2 ** 52 / pageBytes) : 0n;
+    fields['BaseADDR'] = BigInt.asUintN(37, BigInt(units) - top);
+    return { ...fields, TG: BigInt(tg), SCALE: BigInt(draw.scale), NUM: BigInt(draw.num), TTL: BigInt(level) };
+  }
+  if (!/VA|IPA/.test(name)) return fields;
+  fields['TTL'] = BigInt(draw.hint === 'none' ? 0 : tg * 4 + level);
+  if (name.includes('IPA')) fields['IPA'] = BigInt(address % 2 ** 52);
+  else fields['VA'] = address >= 2 ** 52 ? (1n << 64n) - BigInt(2 ** 53 - address) : BigInt(address);
+  return fields;
+}
+
+/** Every AArch64 invalidation, aimed at one of the entries given. */
+export const instructions: fc.Arbitrary<(entries: readonly TlbEntry[]) => Instruction> = draws.map((draw) => (held) => {
+  const target = draw.aim < 0 ? undefined : held[Math.floor(draw.aim * held.length)];
+  const near = target === undefined ? draw.page : target.input + draw.off * 4096;
+  const address = Math.min(Math.max(near, 0), 2 ** 53 - 4096);
+  return { name: draw.name + draw.suffix, fields: fieldsOf(draw, address, target) };
+});

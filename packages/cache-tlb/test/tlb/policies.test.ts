@@ -56,7 +56,8 @@ describe('the adversarial TLB', () => {
         const tlb = new AdversarialTlb();
         let twin = unique(filled);
         for (const entry of filled) tlb.insert(entry);
-        for (const [instruction, state] of script) {
+        for (const [aim, state] of script) {
+          const instruction = aim(twin);
           const word = wordOf(instruction);
           const gone = twin.filter((entry) => removes(instruction.name, word, state, entry));
           twin = twin.filter((entry) => !gone.includes(entry));
@@ -98,7 +99,8 @@ describe.each(FINITE.map((config, index) => [`finite TLB ${index}`, config] as c
         let twin: TlbEntry[] = [];
         for (const step of script) {
           if (Array.isArray(step)) {
-            const [instruction, state] = step;
+            const [aim, state] = step;
+            const instruction = aim(tlb.entries());
             const word = wordOf(instruction);
             const gone = (entry: TlbEntry) => removes(instruction.name, word, state, entry, config.heedHints === true);
             const kept = tlb.entries().filter((entry) => !gone(entry));
