@@ -3,10 +3,7 @@ import { fromHalves, hex, MAX_ADDRESS, toBigint } from '@granule/geometry/bits';
 
 /** A value that does not fit its field: what is wrong with it, and where below the field. */
 export class Misfit {
-  constructor(
-    readonly what: string,
-    readonly path: string = '',
-  ) {}
+  constructor(readonly what: string, readonly path: string = '') {}
 }
 
 /** How one kind of value stands in a line. Neither direction keeps state. */
@@ -49,7 +46,10 @@ const flag = kind(
 );
 const integer = (min: number, max: number): Kind =>
   kind(
-    (json) => (Number.isInteger(json) && (json as number) >= min && (json as number) <= max ? (json as number) : new Misfit(`is not an integer from ${min} to ${max}`)),
+    (json) =>
+      Number.isInteger(json) && (json as number) >= min && (json as number) <= max
+        ? (json as number)
+        : new Misfit(`is not an integer from ${min} to ${max}`),
     (value) => value,
   );
 const oneOf = (...values: readonly (string | number)[]): Kind =>
@@ -131,7 +131,19 @@ const FAULTS = oneOf(
   'unsupported-atomic-update',
 );
 const MISMATCHES = oneOf('data.stale-read', 'data.lost-dirty-line', 'code.stale-instructions', 'cache.set-way-not-enough');
-const OPERATIONS = oneOf('dc-civac', 'dc-cvac', 'dc-ivac', 'dc-cvau', 'dc-zva', 'ic-ivau', 'ic-iallu', 'ic-ialluis', 'dc-isw', 'dc-csw', 'dc-cisw');
+const OPERATIONS = oneOf(
+  'dc-civac',
+  'dc-cvac',
+  'dc-ivac',
+  'dc-cvau',
+  'dc-zva',
+  'ic-ivau',
+  'ic-iallu',
+  'ic-ialluis',
+  'dc-isw',
+  'dc-csw',
+  'dc-cisw',
+);
 
 const FEATURES: ObjectSpec = [
   may('bbm', integer(0, 2)),

@@ -9,8 +9,8 @@ export const EVENTS_SCHEMA_NAME = 'granule-events/1';
 const HEADER = JSON.stringify({ schema: EVENTS_SCHEMA_NAME });
 
 /**
- * Writes `granule-events/1`: JSON Lines, one effect each, addresses and descriptors as `0x…` texts. The first line names the schema, so that event n
- * (from 1) is line n + 1.
+ * Writes `granule-events/1`: JSON Lines, one effect each, addresses and descriptors as `0x…` texts. The first line names the schema, so
+ * that event n (from 1) is line n + 1.
  *
  * @param line takes each line, without its end
  */
@@ -26,9 +26,9 @@ export interface LogPosition {
 }
 
 /**
- * Reads `granule-events/1` and hands each effect to `sink` as it is read; memory does not grow with the log. Answers how many there were. Refused, with
- * `position` at the line: `events.schema` (the first line), `events.syntax` (no JSON object), `events.field` (what is wrong with which field),
- * `events.line-too-long`. The effects before that line have been handed over.
+ * Reads `granule-events/1` and hands each effect to `sink` as it is read; memory does not grow with the log. Answers how many there were.
+ * Refused, with `position` at the line: `events.schema` (the first line), `events.syntax` (no JSON object), `events.field` (what is wrong
+ * with which field), `events.line-too-long`. The effects before that line have been handed over.
  */
 export function readEventLog(source: ByteSource | string, sink: EffectSink, position: LogPosition = { line: 0 }): Outcome<number> {
   position.line = 0;
@@ -45,14 +45,12 @@ export function readEventLog(source: ByteSource | string, sink: EffectSink, posi
       }
     }
   }
-  return position.line === 0 ? (headerProblem('') ?? done(0)) : done(position.line - 1);
+  return position.line === 0 ? headerProblem('') ?? done(0) : done(position.line - 1);
 }
 
 function headerProblem(line: string): Outcome<number> | undefined {
   const schema = (parse(line) as { schema?: unknown } | undefined)?.schema;
-  return schema === EVENTS_SCHEMA_NAME
-    ? undefined
-    : refused('events.schema', `The first line is not ${HEADER}.`, EVENTS_SCHEMA_NAME);
+  return schema === EVENTS_SCHEMA_NAME ? undefined : refused('events.schema', `The first line is not ${HEADER}.`, EVENTS_SCHEMA_NAME);
 }
 
 function parse(line: string): unknown {

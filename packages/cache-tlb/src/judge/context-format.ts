@@ -3,8 +3,8 @@ import { refused } from '@granule/contract';
 import { tableGeometry } from '@granule/geometry';
 
 /**
- * Formats of installed tables from what their events say of them, made by the backends handed in, by name. Refused: `context.no-format` where the event has
- * none, `context.unknown-backend`, and what the backend refuses.
+ * Formats of installed tables from what their events say of them, made by the backends handed in, by name. Refused: `context.no-format`
+ * where the event has none, `context.unknown-backend`, and what the backend refuses.
  */
 export function contextFormats(backends: Readonly<Record<string, Backend>>): (context: ContextEffect) => Outcome<Format> {
   return ({ regime, root, format }) => {

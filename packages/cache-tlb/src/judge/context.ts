@@ -32,11 +32,7 @@ export class Context {
   /** The one PE that ever had it; undefined: several, or it was not told. */
   private onlyPe: number | undefined;
 
-  constructor(
-    effect: ContextEffect,
-    readonly format: Format,
-    readonly installedAt: number,
-  ) {
+  constructor(effect: ContextEffect, readonly format: Format, readonly installedAt: number) {
     const { granule, stride } = format.geometry;
     this.regime = effect.regime;
     this.root = effect.root;

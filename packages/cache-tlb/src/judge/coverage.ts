@@ -32,7 +32,9 @@ const REGIMES: Readonly<Record<TlbiRegime, readonly string[]>> = {
   hyp: ['el2', 'pl2'],
 };
 
-/** Where it depends on the state of the PE (the regime in force, the exception level) and that is not told, the operation is assumed to fit. */
+/**
+ * Where it depends on the state of the PE (the regime in force, the exception level) and that is not told, the operation is assumed to fit.
+ */
 export function hitsRegime({ effect, operation }: Issue, context: Context): boolean {
   if (context.format.stage === 2) {
     return operation.stage2 !== false;

@@ -87,7 +87,9 @@ function ordered(issue: Issue, obligation: Obligation): boolean {
   return obligation.ordered >= Math.min(1, domainOf(issue));
 }
 
-/** Stage 1 of the VMID after an invalidation by IPA that is not there; a range far from the entry, or another regime's operation elsewhere. */
+/**
+ * Stage 1 of the VMID after an invalidation by IPA that is not there; a range far from the entry, or another regime's operation elsewhere.
+ */
 function isUnrelated(issue: Issue, obligation: Obligation): boolean {
   if (isStage1OfVmid(issue) && obligation.context.format.stage === 2) {
     return true;

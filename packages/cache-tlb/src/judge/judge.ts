@@ -12,11 +12,12 @@ export interface JudgeOptions {
 }
 
 /**
- * Finds broken maintenance in a stream of effects, live or from a log. Removing or changing a valid entry of an installed table makes an obligation; DSB,
- * TLBI, DSB (and for stage 2 the same again for stage 1 of the VMID) settle it, in this order. It is a violation where something relies on a settled
- * obligation that is not: a new entry, a table page given back or used again, an access by a translation that an invalidation should have removed, or the
- * end of the log. Taking a permission away owes an invalidation too, but nothing relies on it before the end of the log or such an access: write protection
- * may be flushed later, in one. Adding permissions, the access flag, the dirty state and software bits owe nothing, nor do tables that nobody has installed.
+ * Finds broken maintenance in a stream of effects, live or from a log. Removing or changing a valid entry of an installed table makes an
+ * obligation; DSB, TLBI, DSB (and for stage 2 then TLBI, DSB for stage 1 of the VMID) settle it, in this order. It is a violation where
+ * something relies on an obligation that is not settled: a new entry, a table page given back or used again, an access by a translation
+ * that an invalidation should have removed, or the end of the log. Taking a permission away owes an invalidation too, but nothing relies on
+ * it before such an access or the end of the log: write protection may be flushed later, in one. Adding permissions, the access flag, the
+ * dirty state and software bits owe nothing, nor do tables that nobody has installed.
  *
  * Memory: tables now in use, the contents of pages not linked yet, and entries for which something is owed.
  */
@@ -72,7 +73,9 @@ export class Judge implements EffectSink {
     return { events: event, contexts: this.installations.count, violations, unjudged };
   }
 
-  /** The stream ends, and with it the time in which what is owed could be done: for tables that are still installed it is a violation now. */
+  /**
+   * The stream ends, and with it the time in which what is owed could be done: for tables that are still installed it is a violation now.
+   */
   finish(): Verdict {
     const { contexts, event } = this.ledger;
     for (const context of contexts) {

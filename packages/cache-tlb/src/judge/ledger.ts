@@ -63,7 +63,14 @@ export class Ledger {
   }
 
   /** From now on an invalidation is owed for this entry, written by this PE. */
-  owe(kind: ObligationKind, at: EntryAt, pe: number, lo: number, hi: number, more: { readonly removed?: number; readonly guardOnly?: boolean } = {}): Obligation {
+  owe(
+    kind: ObligationKind,
+    at: EntryAt,
+    pe: number,
+    lo: number,
+    hi: number,
+    more: { readonly removed?: number; readonly guardOnly?: boolean } = {},
+  ): Obligation {
     const { context, level, address } = at;
     const end = address + context.span[levelIndex(level)];
     const { removed = 0, guardOnly = false } = more;

@@ -14,8 +14,8 @@ export const PHASE = {
 export type Phase = (typeof PHASE)[keyof typeof PHASE];
 
 /**
- * What an invalidation has to remove: the translation by a leaf, the table that a walk cache may keep, the leaves that were in a table whose entry went, a
- * permission that a valid leaf no longer gives, or everything under the tag of a retired context.
+ * What an invalidation has to remove: the translation by a leaf, the table that a walk cache may keep, the leaves that were in a table
+ * whose entry went, a permission that a valid leaf no longer gives, or everything under the tag of a retired context.
  */
 export type ObligationKind = 'leaf' | 'table' | 'leaves' | 'permission' | 'tag';
 

@@ -6,8 +6,8 @@ const BREAK = 'DDI 0487 D8.17.1';
 const OPERATIONS = 'DDI 0487 C5.5';
 
 /**
- * The rules that the judge decides from effects alone. A change of a live entry that needs break-before-make is named by the format's own rule
- * (`bbm.…`, see `Format.mustBreak`) and is not repeated here.
+ * The rules that the judge decides from effects alone. A change of a live entry that needs break-before-make is named by the format's own
+ * rule (`bbm.…`, see `Format.mustBreak`) and is not repeated here.
  */
 export const RULES = {
   'tlbi.missing': {
@@ -20,7 +20,8 @@ export const RULES = {
   },
   'tlbi.not-completed': {
     clause: `${MAINTENANCE}; ${BARRIERS}`,
-    sentence: 'No DSB of loads and stores, of the domain of the invalidation, followed it on the PE that issued it: it need not be complete.',
+    sentence:
+      'No DSB of loads and stores, of the domain of the invalidation, followed it on the PE that issued it: it need not be complete.',
   },
   'tlbi.wrong-address': {
     clause: OPERATIONS,
@@ -60,7 +61,8 @@ export const RULES = {
   },
   'tlbi.stage1-too-early': {
     clause: MAINTENANCE,
-    sentence: 'Stage 1 was invalidated before a DSB completed the invalidation by IPA: a combined entry may be made again from the stale one.',
+    sentence:
+      'Stage 1 was invalidated before a DSB completed the invalidation by IPA: a combined entry may be made again from the stale one.',
   },
   'permission.not-invalidated': {
     clause: MAINTENANCE,
@@ -103,8 +105,8 @@ export const RULES = {
 export type RuleId = keyof typeof RULES;
 
 /**
- * Rules that take a model of TLBs and caches to decide. The judge passes on what such a model reports: a fault of type `tlb-conflict`, or the `mismatch` of
- * an access. No model is in this package yet, so nothing here looks for them.
+ * Rules that take a model of TLBs and caches to decide. The judge does not look for them: it passes on what such a model reports, as a
+ * fault of type `tlb-conflict` or as the `mismatch` of an access.
  */
 export const REPORTED_RULES = {
   'tlb.conflict': {

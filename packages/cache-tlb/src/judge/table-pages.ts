@@ -29,7 +29,8 @@ export interface TablePage {
 export type Made = (context: Context, level: Level, address: number, lo: number, hi: number) => void;
 
 /**
- * Which page is part of which table. Contents are kept only of pages that no installed table uses, until they are linked: what is in them takes effect then.
+ * Which page is part of which table. Contents are kept only of pages that no installed table uses, until they are linked: what is in them
+ * takes effect then.
  */
 export class TablePages {
   private readonly pages = new Map<number, TablePage>();
@@ -72,7 +73,14 @@ export class TablePages {
   link(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'leaves' | 'children'>, made: Made): TablePage {
     const content = this.unlinked.get(pa);
     this.unlinked.delete(pa);
-    const page = this.linkedAgain(pa, at) ?? { ...at, pa, linked: true, guard: undefined, leaves: 0, children: new Map<number, TablePage>() };
+    const page = this.linkedAgain(pa, at) ?? {
+      ...at,
+      pa,
+      linked: true,
+      guard: undefined,
+      leaves: 0,
+      children: new Map<number, TablePage>(),
+    };
     this.pages.set(pa, page);
     at.parent?.children.set(at.index, page);
     if (content !== undefined) {
@@ -101,7 +109,11 @@ export class TablePages {
         page.leaves++;
         made(context, level, at, lo, hi);
       } else if (context.isTable(lo, li)) {
-        this.link(context.format.tableOutput(lo, hi), { context, level: (level + 1) as Level, address: at, parent: page, index: i, linkedAt }, made);
+        this.link(
+          context.format.tableOutput(lo, hi),
+          { context, level: (level + 1) as Level, address: at, parent: page, index: i, linkedAt },
+          made,
+        );
       }
     }
   }

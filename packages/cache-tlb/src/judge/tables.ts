@@ -27,10 +27,7 @@ export class Tables {
   readonly pages = new TablePages();
   private entry: Entry | undefined;
 
-  constructor(
-    private readonly ledger: Ledger,
-    private readonly invalidations: Invalidations,
-  ) {}
+  constructor(private readonly ledger: Ledger, private readonly invalidations: Invalidations) {}
 
   write(effect: WriteEffect): void {
     const page = this.pages.of(effect.table);
@@ -146,7 +143,9 @@ export class Tables {
     }
   }
 
-  /** A valid entry where there was none: what was there, or below it, must be gone from TLBs, unless it could have been changed in place. */
+  /**
+   * A valid entry where there was none: what was there, or below it, must be gone from TLBs, unless it could have been changed in place.
+   */
   private make(context: Context, level: Level, address: number, lo: number, hi: number): void {
     if (context.owed === 0) {
       return;

@@ -78,7 +78,12 @@ export class Uses {
 }
 
 /** The address by which this table translates the access; undefined: it does not take part. */
-function addressIn(context: Context, { vmid, asid, regime }: AccessEffect | FaultEffect, address: number, ipa: number | undefined): number | undefined {
+function addressIn(
+  context: Context,
+  { vmid, asid, regime }: AccessEffect | FaultEffect,
+  address: number,
+  ipa: number | undefined,
+): number | undefined {
   const sameVmid = vmid === undefined || context.vmid === undefined || vmid === context.vmid;
   if (context.format.stage === 2) {
     return sameVmid ? ipa : undefined;

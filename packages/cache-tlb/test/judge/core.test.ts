@@ -27,7 +27,9 @@ function runClean(setup: Setup, mode: Mode): void {
     const after = judge.finish().violations;
     if (after.length > 0) {
       const log = kept.effects.map((each, i) => `${i + 1} ${effectText(each)}`).slice(-60);
-      throw new Error([...(violations.length > 0 ? violations : after).map(violationText), ...commands.map(commandText), ...log].join('\n'));
+      throw new Error(
+        [...(violations.length > 0 ? violations : after).map(violationText), ...commands.map(commandText), ...log].join('\n'),
+      );
     }
   });
   fc.assert(law, { numRuns: RUNS });

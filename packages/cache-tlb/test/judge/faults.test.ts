@@ -136,7 +136,12 @@ const SCENARIOS = {
     run: ({ table, sink }) => {
       table.map(0, 2 * PAGE, OUTPUT, {});
       table.unmap(0, PAGE);
-      sink.effect({ type: 'fault', fault: { type: 'translation', level: 3, stage: 1, s1ptw: false, access: 'read', address: 8, upper: false }, regime: 'el10', asid: 1 });
+      sink.effect({
+        type: 'fault',
+        fault: { type: 'translation', level: 3, stage: 1, s1ptw: false, access: 'read', address: 8, upper: false },
+        regime: 'el10',
+        asid: 1,
+      });
     },
   },
   'reuse a VMID': {
@@ -150,7 +155,7 @@ const SCENARIOS = {
   },
 } as const satisfies Record<string, Scenario>;
 
-const breaks = (effect: WriteEffect): boolean => (effect.old[0] % 2) === 1 && effect.new[0] % 2 === 0;
+const breaks = (effect: WriteEffect): boolean => effect.old[0] % 2 === 1 && effect.new[0] % 2 === 0;
 const isFree = (effect: Effect): boolean => effect.type === 'free';
 const isb = (effect: Effect): boolean => effect.type === 'isb';
 const last = (op: string): string => op.replace('IPAS2E1', 'IPAS2LE1').replace('VAE', 'VALE').replace('VAAE', 'VAALE');
@@ -173,40 +178,125 @@ const FAULTS: readonly (readonly [string, keyof typeof SCENARIOS, string, () => 
   ['no invalidation of an annotated page', 'annotate a page', 'tlbi.missing', () => drop(tlbi('IPAS2E1IS'))],
   ['no flush of a deferred unmap', 'unmap a range, flushed at the end', 'tlbi.missing', () => drop(tlbi('RIPAS2E1IS'))],
   ['no flush after write protection', 'write-protect and flush', 'permission.not-invalidated', () => drop(tlbi('RIPAS2E1IS'))],
-  ['no invalidation of a permission taken away', 'take write permission away by map', 'permission.not-invalidated', () => drop(tlbi('IPAS2E1IS'))],
+  [
+    'no invalidation of a permission taken away',
+    'take write permission away by map',
+    'permission.not-invalidated',
+    () => drop(tlbi('IPAS2E1IS')),
+  ],
   ['stage 1 not invalidated after a page', 'replace a page', 'tlbi.stage1-missing', () => drop(tlbi('VMALLE1IS'))],
   ['stage 1 not invalidated after an unmap', 'unmap a page', 'tlbi.stage1-missing', () => drop(tlbi('VMALLE1IS'))],
-  ['stage 1 not invalidated after a deferred unmap', 'unmap a range, flushed at the end', 'tlbi.stage1-missing', () => drop(tlbi('VMALLE1IS'))],
-  ['stage 1 of another VMID invalidated', 'replace a page', 'tlbi.wrong-vmid', () => alterTlbi(['VMALLE1IS'], (each) => ({ ...each, vmid: 2 }))],
-  ['stage 1 of this PE alone invalidated', 'replace a page', 'tlbi.local', () => alterTlbi(['VMALLE1IS'], (each) => ({ ...each, op: 'VMALLE1' }))],
+  [
+    'stage 1 not invalidated after a deferred unmap',
+    'unmap a range, flushed at the end',
+    'tlbi.stage1-missing',
+    () => drop(tlbi('VMALLE1IS')),
+  ],
+  [
+    'stage 1 of another VMID invalidated',
+    'replace a page',
+    'tlbi.wrong-vmid',
+    () => alterTlbi(['VMALLE1IS'], (each) => ({ ...each, vmid: 2 })),
+  ],
+  [
+    'stage 1 of this PE alone invalidated',
+    'replace a page',
+    'tlbi.local',
+    () => alterTlbi(['VMALLE1IS'], (each) => ({ ...each, op: 'VMALLE1' })),
+  ],
   ['no DSB between break and invalidation', 'replace a page', 'tlbi.before-dsb', () => drop(dsbOf('ishst'))],
   ['no DSB between unmap and invalidation', 'unmap a page', 'tlbi.before-dsb', () => drop(dsbOf('ishst'))],
-  ['DSB of this PE alone before the invalidation', 'replace a page', 'tlbi.before-dsb', () => alter(dsbOf('ishst'), () => ({ type: 'dsb', domain: 'nshst' }))],
+  [
+    'DSB of this PE alone before the invalidation',
+    'replace a page',
+    'tlbi.before-dsb',
+    () => alter(dsbOf('ishst'), () => ({ type: 'dsb', domain: 'nshst' })),
+  ],
   ['no DSB between stage 2 and stage 1', 'replace a page', 'tlbi.stage1-too-early', () => drop(dsbAfter('IPAS2E1IS'))],
   ['no DSB after stage 1', 'replace a page', 'tlbi.not-completed', () => drop(dsbAfter('VMALLE1IS'))],
   ['no DSB after any invalidation', 'unmap a table', 'tlbi.not-completed', () => drop(dsbAfter())],
-  ['a DSB of stores alone after the invalidations', 'replace a page', 'tlbi.not-completed', () => alter(dsbAfter(), () => ({ type: 'dsb', domain: 'ishst' }))],
-  ['a DSB of this PE alone after the invalidations', 'replace a page', 'tlbi.not-completed', () => alter(dsbAfter(), () => ({ type: 'dsb', domain: 'nsh' }))],
+  [
+    'a DSB of stores alone after the invalidations',
+    'replace a page',
+    'tlbi.not-completed',
+    () => alter(dsbAfter(), () => ({ type: 'dsb', domain: 'ishst' })),
+  ],
+  [
+    'a DSB of this PE alone after the invalidations',
+    'replace a page',
+    'tlbi.not-completed',
+    () => alter(dsbAfter(), () => ({ type: 'dsb', domain: 'nsh' })),
+  ],
   ['EL2: no DSB after the invalidations', 'EL2: unmap', 'tlbi.not-completed', () => drop(dsbAfter('VALE2IS', 'VAE2IS'))],
   ['level hint one too small', 'replace a page', 'tlbi.wrong-level', () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, level: 2 }))],
-  ['level hint of pages for a block', 'split a block', 'tlbi.wrong-level', () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, level: 3 }))],
-  ['level hint for a removed table', 'unmap a table', 'tlbi.wrong-level', () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, level: each.level ?? 1 }))],
-  ['last level alone for a removed table', 'unmap a table', 'tlbi.last-level-only', () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, op: last(each.op) }))],
-  ['last level alone for a replaced table', 'map a block over pages', 'tlbi.last-level-only', () => alterTlbi(['RIPAS2E1IS'], (each) => ({ ...each, op: 'RIPAS2LE1IS' }))],
-  ['EL2: last level alone for a removed table', 'EL2: unmap', 'tlbi.last-level-only', () => alterTlbi(['VAE2IS'], (each) => ({ ...each, op: last(each.op) }))],
-  ['one address for a replaced table', 'map a block over pages', 'tlbi.range-too-small', () => alterTlbi(['RIPAS2E1IS'], ({ type, address }) => ({ type, op: 'IPAS2E1IS', address }))],
+  [
+    'level hint of pages for a block',
+    'split a block',
+    'tlbi.wrong-level',
+    () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, level: 3 })),
+  ],
+  [
+    'level hint for a removed table',
+    'unmap a table',
+    'tlbi.wrong-level',
+    () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, level: each.level ?? 1 })),
+  ],
+  [
+    'last level alone for a removed table',
+    'unmap a table',
+    'tlbi.last-level-only',
+    () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, op: last(each.op) })),
+  ],
+  [
+    'last level alone for a replaced table',
+    'map a block over pages',
+    'tlbi.last-level-only',
+    () => alterTlbi(['RIPAS2E1IS'], (each) => ({ ...each, op: 'RIPAS2LE1IS' })),
+  ],
+  [
+    'EL2: last level alone for a removed table',
+    'EL2: unmap',
+    'tlbi.last-level-only',
+    () => alterTlbi(['VAE2IS'], (each) => ({ ...each, op: last(each.op) })),
+  ],
+  [
+    'one address for a replaced table',
+    'map a block over pages',
+    'tlbi.range-too-small',
+    () => alterTlbi(['RIPAS2E1IS'], ({ type, address }) => ({ type, op: 'IPAS2E1IS', address })),
+  ],
   ['this PE alone', 'unmap a page', 'tlbi.local', () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, op: ownPe(each.op) }))],
   ['EL2: this PE alone', 'EL2: unmap', 'tlbi.local', () => alterTlbi([], (each) => ({ ...each, op: ownPe(each.op) }))],
-  ['range too short', 'unmap a range, flushed at the end', 'tlbi.range-too-small', () => alterTlbi(['RIPAS2E1IS'], (each) => ({ ...each, bytes: 7 * PAGE }))],
-  ['range shifted', 'unmap a range, flushed at the end', 'tlbi.range-too-small', () => alterTlbi(['RIPAS2E1IS'], (each) => ({ ...each, address: 3 * PAGE }))],
+  [
+    'range too short',
+    'unmap a range, flushed at the end',
+    'tlbi.range-too-small',
+    () => alterTlbi(['RIPAS2E1IS'], (each) => ({ ...each, bytes: 7 * PAGE })),
+  ],
+  [
+    'range shifted',
+    'unmap a range, flushed at the end',
+    'tlbi.range-too-small',
+    () => alterTlbi(['RIPAS2E1IS'], (each) => ({ ...each, address: 3 * PAGE })),
+  ],
   [
     'range from the new page on instead of the replaced block',
     'map a page in a block',
     'tlbi.range-too-small',
     () => alterTlbi(['IPAS2E1IS'], ({ type }) => ({ type, op: 'RIPAS2E1IS', address: 5 * PAGE, bytes: BLOCK - 5 * PAGE })),
   ],
-  ['the next page', 'unmap a page', 'tlbi.wrong-address', () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, address: (each.address ?? 0) + PAGE }))],
-  ['the output address instead of the IPA', 'replace a page', 'tlbi.wrong-address', () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, address: OUTPUT + PAGE }))],
+  [
+    'the next page',
+    'unmap a page',
+    'tlbi.wrong-address',
+    () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, address: (each.address ?? 0) + PAGE })),
+  ],
+  [
+    'the output address instead of the IPA',
+    'replace a page',
+    'tlbi.wrong-address',
+    () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, address: OUTPUT + PAGE })),
+  ],
   ['another VMID', 'unmap a page', 'tlbi.wrong-vmid', () => alterTlbi([], (each) => ({ ...each, vmid: 2 }))],
   ['EL2 instead of stage 2', 'unmap a page', 'tlbi.wrong-regime', () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, op: 'VALE2IS' }))],
   ['EL2: EL1&0 instead', 'EL2: unmap', 'tlbi.wrong-regime', () => alterTlbi([], (each) => ({ ...each, op: each.op.replace('E2', 'E1') }))],
@@ -216,11 +306,26 @@ const FAULTS: readonly (readonly [string, keyof typeof SCENARIOS, string, () => 
   ['EL1&0: no ISB after map', 'EL1&0: map and use', 'use.before-isb', () => drop(isb)],
   ['EL1&0: no ISB after unmap', 'EL1&0: unmap and touch', 'use.before-isb', () => drop(isb)],
   ['a table freed before its invalidation', 'unmap a table', 'table.freed-in-use', () => moveFreeForward()],
-  ['a table freed while linked', 'unmap a table', 'table.freed-while-linked', () => moveBehind((effect) => effect.type === 'write' && effect.level < 3 && breaks(effect), isFree)],
-  ['no invalidation of a removed table', 'unmap a table', 'table.freed-in-use', () => drop((effect) => effect.type === 'tlbi' && effect.op === 'IPAS2E1IS' && effect.level === undefined)],
+  [
+    'a table freed while linked',
+    'unmap a table',
+    'table.freed-while-linked',
+    () => moveBehind((effect) => effect.type === 'write' && effect.level < 3 && breaks(effect), isFree),
+  ],
+  [
+    'no invalidation of a removed table',
+    'unmap a table',
+    'table.freed-in-use',
+    () => drop((effect) => effect.type === 'tlbi' && effect.op === 'IPAS2E1IS' && effect.level === undefined),
+  ],
   ['a VMID reused without invalidation', 'reuse a VMID', 'context.vmid-reuse', () => drop(tlbi())],
   ['a VMID reused before the invalidation is complete', 'reuse a VMID', 'context.vmid-reuse', () => drop(dsbAfter())],
-  ['a VMID reused after an invalidation on one PE', 'reuse a VMID', 'context.vmid-reuse', () => alterTlbi([], (each) => ({ ...each, op: 'VMALLS12E1' }))],
+  [
+    'a VMID reused after an invalidation on one PE',
+    'reuse a VMID',
+    'context.vmid-reuse',
+    () => alterTlbi([], (each) => ({ ...each, op: 'VMALLS12E1' })),
+  ],
 ];
 
 /** The page of a table goes right after the entry that pointed to it, before anything is invalidated. */

@@ -29,7 +29,8 @@ export const drop =
 
 export const alter =
   (when: When, to: (effect: Effect) => Effect): Change =>
-  (effect, before) => [when(effect, before) ? to(effect) : effect];
+  (effect, before) =>
+    [when(effect, before) ? to(effect) : effect];
 
 /** Invalidations by name, all of them by default. */
 export const tlbi =

@@ -84,7 +84,11 @@ describe('the rules', () => {
   it('so has every break-before-make rule of the formats: every change of one bit of a valid entry is looked at', () => {
     const ids = SETUPS.map(formatOf).flatMap((format) =>
       [0x8000_0f7d, 0x8000_0f7f].flatMap((lo) =>
-        Array.from({ length: 64 }, (_, bit) => format.mustBreak(lo, 0, bit < 32 ? (lo ^ (1 << bit)) >>> 0 : lo, bit < 32 ? 0 : (1 << (bit - 32)) >>> 0, 2)?.id ?? 'none'),
+        Array.from(
+          { length: 64 },
+          (_, bit) =>
+            format.mustBreak(lo, 0, bit < 32 ? (lo ^ (1 << bit)) >>> 0 : lo, bit < 32 ? 0 : (1 << (bit - 32)) >>> 0, 2)?.id ?? 'none',
+        ),
       ),
     );
     const found = [...new Set(ids)].filter((id) => id !== 'none');

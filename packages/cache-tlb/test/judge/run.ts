@@ -21,8 +21,19 @@ export interface Setup {
 const FEATURES = { bbm: 0, ttl: true, tlbirange: true } as const;
 
 function setup(regime: string, granule: Granule, iaBits: number, startLevel: Level, more: Partial<ContextFormat> = {}): Setup {
-  const format = { backend: 'armv8', granule, iaBits, oaBits: 48, startLevel, features: FEATURES, ...(regime === 's2' ? {} : { mair: MAIR }), ...more };
-  const features = Object.entries(format.features).flatMap(([feature, value]) => (value === true || (value !== 0 && value !== false) ? [`${feature} ${String(value)}`] : []));
+  const format = {
+    backend: 'armv8',
+    granule,
+    iaBits,
+    oaBits: 48,
+    startLevel,
+    features: FEATURES,
+    ...(regime === 's2' ? {} : { mair: MAIR }),
+    ...more,
+  };
+  const features = Object.entries(format.features).flatMap(([feature, value]) =>
+    value === true || (value !== 0 && value !== false) ? [`${feature} ${String(value)}`] : [],
+  );
   return { name: `${regime} ${granule} ${iaBits} bits from level ${startLevel}, ${features.join(', ') || 'no features'}`, regime, format };
 }
 
@@ -83,8 +94,8 @@ export class Machine {
   }
 
   /**
-   * As the caller of a page table: write protection is followed by the flush of the range that the table leaves to it. So is a relaxation that takes
-   * execution away, which invalidates this PE alone.
+   * As the caller of a page table: write protection is followed by the flush of the range that the table leaves to it. So is a relaxation
+   * that takes execution away, which invalidates this PE alone.
    */
   perform(command: Command, mode: Mode): void {
     const { table } = this;
@@ -112,7 +123,11 @@ export class Machine {
         }
         break;
       case 'split':
-        table.split(command.ia, command.size, { mode, budget: table.memory.free, ...(command.toLevel === undefined ? {} : { toLevel: command.toLevel }) });
+        table.split(command.ia, command.size, {
+          mode,
+          budget: table.memory.free,
+          ...(command.toLevel === undefined ? {} : { toLevel: command.toLevel }),
+        });
         break;
       case 'merge':
         table.merge(command.ia, command.size);
@@ -142,8 +157,8 @@ export class Machine {
   }
 
   /**
-   * Stage 1 has range operations for last-level entries and for all levels, and the core uses the former: tables below a replaced table of level 1 may stay
-   * in walk caches. See "what the judge finds in the core".
+   * Stage 1 has range operations for last-level entries and for all levels, and the core uses the former: tables below a replaced table of
+   * level 1 may stay in walk caches. See "what the judge finds in the core".
    */
   private keepsLargeTables(): boolean {
     return this.format.stage === 1 && this.setup.format.features?.tlbirange === true;
@@ -166,7 +181,11 @@ export class Machine {
   flushRange(ia: number, size: number): void {
     const { start, end } = this.wholeBlocks(ia, size);
     for (const step of this.format.tlbi.range) {
-      this.sink.effect(step.type !== 'tlbi' ? step : { type: 'tlbi', op: step.op, ...(step.takes === 'range' ? { address: start, bytes: end - start } : {}) });
+      this.sink.effect(
+        step.type !== 'tlbi'
+          ? step
+          : { type: 'tlbi', op: step.op, ...(step.takes === 'range' ? { address: start, bytes: end - start } : {}) },
+      );
     }
   }
 
