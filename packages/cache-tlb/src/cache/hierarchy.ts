@@ -165,27 +165,20 @@ export class CacheHierarchy {
     lines.fill(slot, line, bytes, dirty, outer);
   }
 
-  /** A copy from another L1 of the domain; the newest, which is the dirty one where there is one. */
+  /** The line from the L1 of the domain that holds it dirty; a clean copy is no newer than what lies behind. */
   #snoop(pe: number, line: number, into: Uint8Array, { share }: CachePolicy): boolean {
-    if (share === 'non') return false;
-    let found = false;
     for (const each of this.domain(pe, share)) {
       const slot = this.data[each].find(line);
-      if (slot === -1 || (found && !this.data[each].isDirty(slot))) continue;
+      if (slot === -1 || !this.data[each].isDirty(slot)) continue;
       into.set(this.data[each].dataOf(slot));
-      found = true;
+      return true;
     }
-    return found;
+    return false;
   }
 
   /** What a fetch that missed L1I reads: with IDC what data accesses see, otherwise what lies at the point of unification. */
   #fetchLine(pe: number, line: number, into: Uint8Array, policy: CachePolicy): boolean {
-    if (this.config.idc === true) {
-      const own = this.data[pe].find(line);
-      if (own !== -1) into.set(this.data[pe].dataOf(own));
-      if (own !== -1 || this.#snoop(pe, line, into, policy)) return true;
-    }
-    return this.#readShared(0, line, into, policy);
+    return (this.config.idc === true && this.#snoop(pe, line, into, policy)) || this.#readShared(0, line, into, policy);
   }
 
   #readShared(level: number, line: number, into: Uint8Array, policy: CachePolicy): boolean {

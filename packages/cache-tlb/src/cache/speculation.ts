@@ -52,7 +52,7 @@ function mayMigrate(caches: CacheHierarchy, from: number, to: number, line: numb
 /** A PE draws a line over that another PE of the domain holds. */
 function migrations(caches: CacheHierarchy, reachable: Reachable): readonly CacheChoice[] {
   const { pe: to, policy, va } = reachable;
-  if (va !== undefined || !policy.inner.cacheable || policy.share === 'non') return [];
+  if (va !== undefined || !policy.inner.cacheable) return [];
   const others = caches.domain(to, policy.share).filter((each) => each !== to);
   return linesOf(caches, reachable).flatMap((line) =>
     others.filter((from) => mayMigrate(caches, from, to, line)).map((from) => ({ type: 'migrate' as const, from, to, line })),

@@ -19,9 +19,10 @@ describe('coherent accesses', () => {
     fc.record({
       do: fc.constantFrom('load', 'store', 'store', 'fetch', 'speculate', 'speculate', 'CVAC', 'CIVAC', 'CVAU', 'zero'),
       pe: fc.nat({ max: 1 }),
-      pa: fc.nat({ max: 0x7ff }),
+      pa: fc.nat({ max: 0x3ff }),
       length: fc.integer({ min: 1, max: 100 }),
       by: fc.constantFrom(WB, WB, WT),
+      type: fc.constantFrom('fill', 'prefetch', 'migrate', 'migrate', 'evict', 'evict', 'forget'),
       pick: fc.nat(),
     }),
     { maxLength: 80 },
@@ -33,10 +34,10 @@ describe('coherent accesses', () => {
         const { caches, ram } = machine({ ...config, idc: true, dic: true });
         const twin = new Uint8Array(ram.length);
         const reachable: readonly Reachable[] = [0, 1].flatMap((pe) => [
-          { pe, pa: 0, bytes: 0x800, policy: WB },
-          { pe, pa: 0, bytes: 0x800, policy: WB, va: 0x1_0000 },
+          { pe, pa: 0, bytes: 0x400, policy: WB },
+          { pe, pa: 0, bytes: 0x400, policy: WB, va: 0x1_0000 },
         ]);
-        for (const [n, { do: what, pe, pa, length, by, pick }] of script.entries()) {
+        for (const [n, { do: what, pe, pa, length, by, type, pick }] of script.entries()) {
           const into = new Uint8Array(length);
           if (what === 'load' || what === 'fetch') {
             expect(what === 'load' ? caches.read(pe, pa, into, by) : caches.fetch(pe, 0x1_0000 + pa, pa, into, by)).toBe(true);
@@ -49,7 +50,7 @@ describe('coherent accesses', () => {
             twin.fill(0, pa - (pa % 64), pa - (pa % 64) + 64);
             zero(caches, pe, pa, by);
           } else if (what === 'speculate') {
-            const choices = cacheChoices(caches, reachable);
+            const choices = cacheChoices(caches, reachable).filter((each) => each.type === type);
             if (choices.length > 0) takeCacheChoice(caches, choices[pick % choices.length]);
           } else {
             maintainData(caches, pe, what, pa, by);
@@ -57,11 +58,11 @@ describe('coherent accesses', () => {
             if (what !== 'CVAU') expect([...ram.subarray(line, line + 64)]).toEqual([...twin.subarray(line, line + 64)]);
           }
         }
-        for (let pa = 0; pa < 0x900; pa += 64) maintainData(caches, 0, 'CIVAC', pa, WB);
+        for (let pa = 0; pa < 0x480; pa += 64) maintainData(caches, 0, 'CIVAC', pa, WB);
         expect([...ram]).toEqual([...twin]);
         expect(caches.data.flatMap((each) => each.held())).toEqual([]);
       }),
-      { numRuns: 120 },
+      { numRuns: 150 },
     );
   });
 });
@@ -175,6 +176,18 @@ describe('what caches may do by themselves', () => {
     const types = cacheChoices(caches, [reachable]).map(({ type }) => type);
     expect(types).toEqual(['fill', 'fill', 'migrate', 'evict', 'evict', 'evict']);
     expect(cacheChoices(caches, [{ ...reachable, policy: WB_NSH }]).map(({ type }) => type)).not.toContain('migrate');
+  });
+
+  it('never moves a line onto a newer copy of it', () => {
+    const { caches, load, store } = machine();
+    const reachable = [0, 1].map((pe) => ({ pe, pa: 0x100, bytes: 64, policy: WB }));
+    store(0, 0x100, 1);
+    expect(load(1, 0x100)).toBe(1);
+    expect(cacheChoices(caches, reachable).filter(({ type }) => type === 'migrate')).toEqual([{ type: 'migrate', from: 0, to: 1, line: 0x100 }]);
+    takeCacheChoice(caches, { type: 'migrate', from: 0, to: 1, line: 0x100 });
+    takeCacheChoice(caches, { type: 'evict', from: 1, line: 0x100 });
+    takeCacheChoice(caches, { type: 'evict', from: 'outer', line: 0x100 });
+    expect(load(0, 0x100, NC)).toBe(1);
   });
 
   it('refuses what is not there', () => {

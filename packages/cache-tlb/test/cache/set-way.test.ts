@@ -92,10 +92,11 @@ describe('operands', () => {
   it('a level or a way that is not there is left alone', () => {
     const { caches, store, ram } = machine({ data: { sets: 4, ways: 3, replacement: 'lru' }, outer: undefined });
     store(0, 0, 1);
+    store(0, 64, 1);
     for (const operand of [0xc000_0000, 0x0000_0002, 0x0000_0004]) cleanSetWay(caches, 0, operand);
-    expect(ram[0]).toBe(0);
+    expect([ram[0], ram[64]]).toEqual([0, 0]);
     cleanSetWay(caches, 0, 0);
-    expect(ram[0]).toBe(1);
+    expect([ram[0], ram[64]]).toEqual([1, 0]);
   });
 
   it('a clean keeps the line, an invalidation loses it', () => {

@@ -105,11 +105,11 @@ describe('a descriptor write', () => {
     const { order } = machine();
     order.write(0, 0x8000, A);
     order.write(1, 0x8000, B);
-    order.dsb(1, 'ish');
+    order.dsb(1, 'sy');
     expect(order.descriptors(0, 0x8000)).toEqual([]);
     expect(order.descriptors(1, 0x8000)).toEqual([B, A]);
     order.isb(1);
-    expect(order.descriptors(1, 0x8000)).toEqual([]);
+    expect([0, 1].map((pe) => order.descriptors(pe, 0x8000))).toEqual([[], []]);
   });
 });
 

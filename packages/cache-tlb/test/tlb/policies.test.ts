@@ -42,8 +42,8 @@ const FINITE: readonly FiniteTlbConfig[] = [
   },
   {
     arrays: [
-      { name: 'pages', sets: 8, ways: 2, replacement: { random: { seed: 0 } }, stages: ['stage1', 'stage2', 'combined'], kind: 'leaf', shifts: [12, 14, 16] },
-      { name: 'blocks', sets: 1, ways: 8, replacement: 'lru', stages: ['stage1', 'stage2', 'combined'], kind: 'leaf' },
+      { name: 'blocks', sets: 1, ways: 8, replacement: 'lru', stages: ['stage1', 'stage2', 'combined'], kind: 'leaf', shifts: [16, 21, 25, 29, 30, 42] },
+      { name: 'pages', sets: 8, ways: 2, replacement: { random: { seed: 0 } }, stages: ['stage1', 'stage2', 'combined'], kind: 'leaf' },
     ],
     heedHints: true,
   },
