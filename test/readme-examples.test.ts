@@ -6,8 +6,8 @@ import { build } from 'tsup';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 
-// The `ts` blocks of every README compile against the packages' sources and print the lines that stand behind them as `// line` at the end of the block.
-// Examples for node:test run under it. `print(line)` is given to them; comments inside the code are left alone.
+// The `ts` blocks of every README compile against the packages' sources and print the lines that stand behind them as `// line` at the end
+// of the block. Examples for node:test run under it. `print(line)` is given to them; comments inside the code are left alone.
 
 interface Example {
   readonly readme: string;
@@ -16,13 +16,20 @@ interface Example {
 }
 
 const root = join(import.meta.dirname, '..');
-const readmes = ['README.md', ...['packages', 'apps'].flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(folder, name, 'README.md')))];
+const readmes = [
+  'README.md',
+  ...['packages', 'apps'].flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(folder, name, 'README.md'))),
+];
 
 const examples: readonly Example[] = readmes
   .filter((readme) => existsSync(join(root, readme)))
   .flatMap((readme) => {
     const blocks = readFileSync(join(root, readme), 'utf8').matchAll(/```ts\n([\s\S]*?)```/g);
-    return [...blocks].map((block, index) => ({ readme, code: block[1] ?? '', file: join(root, 'packages/lab', `example-${readme.replace(/\W/g, '-')}-${String(index)}.ts`) }));
+    return [...blocks].map((block, index) => ({
+      readme,
+      code: block[1] ?? '',
+      file: join(root, 'packages/lab', `example-${readme.replace(/\W/g, '-')}-${String(index)}.ts`),
+    }));
   });
 
 const OPTIONS: ts.CompilerOptions = {
@@ -51,7 +58,12 @@ function complaints(): ReadonlyMap<string, readonly string[]> {
   return new Map(
     [...texts.keys()].map((file) => {
       const source = program.getSourceFile(file);
-      return [file, source === undefined ? ['not compiled'] : ts.getPreEmitDiagnostics(program, source).map((each) => ts.flattenDiagnosticMessageText(each.messageText, '\n'))];
+      return [
+        file,
+        source === undefined
+          ? ['not compiled']
+          : ts.getPreEmitDiagnostics(program, source).map((each) => ts.flattenDiagnosticMessageText(each.messageText, '\n')),
+      ];
     }),
   );
 }
@@ -77,7 +89,10 @@ async function runUnderNode(example: Example): Promise<void> {
         options.nodePaths = [join(root, 'node_modules')];
       },
     });
-    const { status, stdout } = spawnSync(process.execPath, ['--test', join(outDir, 'example.mjs')], { encoding: 'utf8', env: { PATH: process.env['PATH'] } });
+    const { status, stdout } = spawnSync(process.execPath, ['--test', join(outDir, 'example.mjs')], {
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'] },
+    });
     expect(stdout).toMatch(/# pass [1-9]/);
     expect(status).toBe(0);
   } finally {
@@ -93,8 +108,16 @@ async function run(code: string): Promise<readonly string[]> {
   }
   const { outputText } = ts.transpileModule(code, { compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2023 } });
   // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the examples of this repository's own READMEs
-  const body = new Function('require', 'exports', 'print', outputText) as (require: (name: string) => object | undefined, exports: object, print: (line: unknown) => void) => void;
-  body((name) => modules.get(name), {}, (line) => printed.push(String(line)));
+  const body = new Function('require', 'exports', 'print', outputText) as (
+    require: (name: string) => object | undefined,
+    exports: object,
+    print: (line: unknown) => void,
+  ) => void;
+  body(
+    (name) => modules.get(name),
+    {},
+    (line) => printed.push(String(line)),
+  );
   return printed;
 }
 
@@ -114,15 +137,19 @@ describe('the examples of the READMEs', () => {
     expect(libraries.filter((readme) => !withExample.has(readme))).toEqual([]);
   });
 
-  it.each(examples)('$readme: an example compiles and prints what it says', async (example) => {
-    const { code, file } = example;
-    expect(found.get(file)).toEqual([]);
-    if (code.includes("from 'node:test'")) {
-      await runUnderNode(example);
-      return;
-    }
-    const lines = expected(code);
-    expect(lines.length).toBeGreaterThan(0);
-    expect(await run(code)).toEqual(lines);
-  }, 60_000);
+  it.each(examples)(
+    '$readme: an example compiles and prints what it says',
+    async (example) => {
+      const { code, file } = example;
+      expect(found.get(file)).toEqual([]);
+      if (code.includes("from 'node:test'")) {
+        await runUnderNode(example);
+        return;
+      }
+      const lines = expected(code);
+      expect(lines.length).toBeGreaterThan(0);
+      expect(await run(code)).toEqual(lines);
+    },
+    60_000,
+  );
 });

@@ -2,7 +2,7 @@ import { defineConfig } from 'tsup';
 
 // One bundle, split at the lazy imports so that a verb loads only what it needs.
 export default defineConfig({
-  entry: { granule: 'src/granule.ts' },
+  entry: { granule: 'src/index.ts' },
   format: 'esm',
   target: 'node20',
   platform: 'node',

@@ -10,7 +10,10 @@ export class CommandFailure extends Error {
   }
 }
 
-/** What is modelled answers; a request that no machine could mean, or a file that cannot be read, ends the verb. `where`: file or option at fault. */
+/**
+ * What is modelled answers; a request that no machine could mean, or a file that cannot be read, ends the verb. `where`: file or option at
+ * fault.
+ */
 export function valueOf<T>(outcome: Outcome<T>, where?: string, exitCode: 1 | 2 = 2): T {
   if (outcome.kind === 'done') {
     return outcome.value;

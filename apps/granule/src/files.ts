@@ -2,7 +2,9 @@ import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs'
 import type { ByteSource } from '@granule/contract';
 import { CommandFailure } from './failures.js';
 
-/** Files as byte sources, read where asked for; a sparse file of 100 GB costs nothing. The handle stays open for the life of the process. */
+/**
+ * Files as byte sources, read where asked for; a sparse file of 100 GB costs nothing. The handle stays open for the life of the process.
+ */
 export function fileSource(path: string): ByteSource {
   const fd = attempt(path, () => openSync(path, 'r'));
   const stat = fstatSync(fd);

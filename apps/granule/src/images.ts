@@ -4,7 +4,7 @@ import { armv8 } from '@granule/armv8';
 import type { PhysicalReader } from '@granule/contract';
 import { parseAddress } from '@granule/geometry/bits';
 import { type Image, openImage } from '@granule/lab';
-import { openImage as openMemory, readRegisters } from '@granule/snapshot';
+import { openImage as openMemory, readRegisters, readRunFile } from '@granule/snapshot';
 import { CommandFailure, exitCodeOf, valueOf } from './failures.js';
 import { fileSource, readText } from './files.js';
 
@@ -29,6 +29,9 @@ export function openMemoryFile(path: string, base?: string): PhysicalReader {
 /** Registers beside an image: cN.core.gz has cN.regs.json. */
 function registersBeside(path: string): string {
   const name = basename(path).replace(/\.(?:core|elf|bin|raw)(?:\.gz)?$/, '');
+  if (!existsSync(path)) {
+    throw new CommandFailure(`${path}: there is no such file.`);
+  }
   const beside = join(dirname(path), `${name}.regs.json`);
   if (!existsSync(beside)) {
     throw new CommandFailure('--regs: the registers of the image are needed (a granule-registers/1 file).');
@@ -36,11 +39,20 @@ function registersBeside(path: string): string {
   return beside;
 }
 
+/** The CPU model of the run that an image belongs to; undefined where it belongs to none. */
+function cpuBeside(path: string): string | undefined {
+  const about = join(dirname(path), 'run.json');
+  const read = existsSync(about) ? readRunFile(readText(about)) : undefined;
+  return read?.kind === 'done' ? read.value.cpu : undefined;
+}
+
 /** Opens an image file with its registers; what fails ends the verb. */
 export function openImageFiles(path: string, options: ImageOptions): Image {
-  const memory = openMemoryFile(path, options.base);
   const regs = options.regs ?? registersBeside(path);
+  const memory = openMemoryFile(path, options.base);
   const { registers, regimes } = valueOf(readRegisters(readText(regs)), regs);
-  const opened = openImage({ memory, registers, regimes, backends: BACKENDS, ...(options.arch === undefined ? {} : { arch: options.arch }) });
+  const cpu = cpuBeside(path);
+  const told = { ...(options.arch === undefined ? {} : { arch: options.arch }), ...(cpu === undefined ? {} : { cpu }) };
+  const opened = openImage({ memory, registers, regimes, backends: BACKENDS, ...told });
   return valueOf(opened, options.arch === undefined ? regs : '--arch', opened.kind === 'done' ? 2 : exitCodeOf(opened));
 }

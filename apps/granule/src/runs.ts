@@ -1,9 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { RunFiles } from '@granule/lab';
+import { inflate, isGzip, linesOf, type MemorySlot, readRunFile, readSlotsFile, type RunFile } from '@granule/snapshot';
 import { CommandFailure, valueOf } from './failures.js';
 import { fileSource, readText } from './files.js';
-import { inflate, isGzip, linesOf, type MemorySlot, readRunFile, readSlotsFile, type RunFile } from '@granule/snapshot';
 
 /** The run that comes with the command; the folder stands beside `src` and beside the bundle. */
 export const BUNDLED_RUN = fileURLToPath(new URL('../data/A-4k-a76', import.meta.url));
@@ -40,4 +41,17 @@ export function linesOfFile(path: string): readonly string[] | undefined {
   const head = new Uint8Array(2);
   source.read(0, head);
   return [...linesOf(isGzip(head) ? valueOf(inflate(source), path) : source)];
+}
+
+/** The files of a run directory by name. */
+export function runFiles(path: string): RunFiles {
+  if (!existsSync(path)) {
+    throw new CommandFailure(`${path}: there is no such folder.`);
+  }
+  return {
+    open(name) {
+      const file = join(path, name);
+      return existsSync(file) ? fileSource(file) : undefined;
+    },
+  };
 }

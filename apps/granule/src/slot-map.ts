@@ -28,7 +28,12 @@ function restLine(rest: readonly Mapping[]): string {
 }
 
 /** A map by memory slot: the slot as a heading, its first mappings, and one line for the rest (`full`: every row). */
-export function slotMap(slots: readonly MemorySlot[], mappings: readonly Mapping[], row: (mapping: Mapping) => string, full: boolean): readonly string[] {
+export function slotMap(
+  slots: readonly MemorySlot[],
+  mappings: readonly Mapping[],
+  row: (mapping: Mapping) => string,
+  full: boolean,
+): readonly string[] {
   const inside = (mapping: Mapping, { ipa, size }: MemorySlot): boolean => mapping.start >= ipa && mapping.start < ipa + size;
   const groups = [...slots]
     .sort((a, b) => a.ipa - b.ipa)

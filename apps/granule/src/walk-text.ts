@@ -1,6 +1,15 @@
 import { ENTRY, type ExplainedField } from '@granule/contract';
 import { hex, toBigint } from '@granule/geometry/bits';
-import { type AddressWalk, addressPrinter, inputName, outputName, type StageEnd, type StageWalk, titleLine, type WalkStep } from '@granule/lab';
+import {
+  type AddressWalk,
+  addressPrinter,
+  inputName,
+  outputName,
+  type StageEnd,
+  type StageWalk,
+  titleLine,
+  type WalkStep,
+} from '@granule/lab';
 import { colour, fieldJson, fieldRows } from './output.js';
 
 /** What a descriptor is, in one word. */
@@ -30,7 +39,8 @@ function stepLines(walk: StageWalk, step: WalkStep, nested: boolean, allFields: 
   const through = step.through?.end.kind === 'translated' ? ` (PA ${hex(step.through.end.output)})` : '';
   const names = step.output === undefined ? '' : ` at ${hex(step.output)}`;
   const value = colour.bold(hex(toBigint(step.lo, step.hi)));
-  const head = `  level ${step.level}  ${`[${step.index}]`.padEnd(6)} ${space} ${hex(step.address)}${through}  ${value}  ${kindOf(step)}${names}`;
+  const place = `level ${step.level}  ${`[${step.index}]`.padEnd(6)} ${space} ${hex(step.address)}${through}`;
+  const head = `  ${place}  ${value}  ${kindOf(step)}${names}`;
   const rows = fieldRows(allFields ? step.fields : step.fields.filter((field) => isWorthALine(step, field)), '          ');
   const inner = nested && step.through !== undefined ? stageLines(step.through, false, false).map((line) => `      ${line}`) : [];
   return [head, ...inner, ...rows];
@@ -42,9 +52,12 @@ function endLine(walk: StageWalk): string {
     return `  ${colour.red(end.sentence)}`;
   }
   const { leaf } = end;
-  const old = leaf.accessed ? [] : [tables.hardwareAccessFlag ? '(AF = 0: hardware sets it at the first access)' : '(AF = 0: an access faults)'];
+  const old = leaf.accessed
+    ? []
+    : [tables.hardwareAccessFlag ? '(AF = 0: hardware sets it at the first access)' : '(AF = 0: an access faults)'];
   const what = [leaf.permissions, leaf.type, ...leaf.attributes, ...old].join(' ');
-  return `  ${inputName(tables)} ${addressPrinter(tables)(walk.address)} ${colour.bold(`-> ${outputName(tables)} ${hex(end.output)}`)}  ${what}`;
+  const input = `${inputName(tables)} ${addressPrinter(tables)(walk.address)}`;
+  return `  ${input} ${colour.bold(`-> ${outputName(tables)} ${hex(end.output)}`)}  ${what}`;
 }
 
 function stageLines(walk: StageWalk, nested: boolean, allFields: boolean): readonly string[] {
@@ -59,7 +72,8 @@ function stageLines(walk: StageWalk, nested: boolean, allFields: boolean): reado
 export function walkLines(walk: AddressWalk, options: { readonly nested?: boolean; readonly allFields?: boolean } = {}): readonly string[] {
   const { nested = false, allFields = false } = options;
   const stages = walk.stages.flatMap((stage) => stageLines(stage, nested, allFields));
-  const end = walk.end.kind === 'translated' ? `${hex(walk.address)} is at PA ${hex(walk.end.output)}` : `${hex(walk.address)}: ${walk.end.sentence}`;
+  const end =
+    walk.end.kind === 'translated' ? `${hex(walk.address)} is at PA ${hex(walk.end.output)}` : `${hex(walk.address)}: ${walk.end.sentence}`;
   return [...stages, end];
 }
 
@@ -72,7 +86,11 @@ function endJson(end: StageEnd): Record<string, unknown> {
     return { outcome: 'lost', sentence: end.sentence };
   }
   const { type, level, stage, s1ptw, ipa } = end.fault;
-  return { outcome: 'fault', fault: { type, level, stage, s1ptw, ...(ipa === undefined ? {} : { ipa: hex(ipa) }) }, sentence: end.sentence };
+  return {
+    outcome: 'fault',
+    fault: { type, level, stage, s1ptw, ...(ipa === undefined ? {} : { ipa: hex(ipa) }) },
+    sentence: end.sentence,
+  };
 }
 
 function stageJson({ tables, address, steps, end }: StageWalk): unknown {
@@ -97,5 +115,11 @@ function stageJson({ tables, address, steps, end }: StageWalk): unknown {
 
 /** `granule-walk/1`. */
 export function walkJson(walk: AddressWalk): unknown {
-  return { schema: 'granule-walk/1', regime: walk.regime, address: hex(walk.address), stages: walk.stages.map(stageJson), ...endJson(walk.end) };
+  return {
+    schema: 'granule-walk/1',
+    regime: walk.regime,
+    address: hex(walk.address),
+    stages: walk.stages.map(stageJson),
+    ...endJson(walk.end),
+  };
 }

@@ -36,7 +36,8 @@ export function wordOf(text: string, option: string): bigint {
   return word;
 }
 
-type FeatureName = 'lpa' | 'lpa2' | 'lva' | 'ttst' | 'xnx' | 's2fwb' | 'ha' | 'hd' | 'hpds' | 'hpds2' | 'vmid16' | 'xs' | 'bti' | 'cnp' | 'bbm1' | 'bbm2';
+type FeatureName =
+  'lpa' | 'lpa2' | 'lva' | 'ttst' | 'xnx' | 's2fwb' | 'ha' | 'hd' | 'hpds' | 'hpds2' | 'vmid16' | 'xs' | 'bti' | 'cnp' | 'bbm1' | 'bbm2';
 
 const ALL = ['4K', '16K', '64K'] as const;
 

@@ -83,7 +83,13 @@ export interface RegisterCodec {
   encode(name: string, fields: Readonly<Record<string, bigint | number>>): Outcome<bigint>;
   features(registers: Registers): Features;
   /** Control and base register values for a stage-2 or stage-1 table: VTCR/VTTBR, TCR/TTBR. */
-  encodeStage2(config: { readonly geometry: TableGeometry; readonly features: Partial<Features>; readonly root?: OutputAddress; readonly vmid?: number; readonly ha?: boolean }): Outcome<{
+  encodeStage2(config: {
+    readonly geometry: TableGeometry;
+    readonly features: Partial<Features>;
+    readonly root?: OutputAddress;
+    readonly vmid?: number;
+    readonly ha?: boolean;
+  }): Outcome<{
     readonly vtcr: bigint;
     readonly vttbr: bigint;
   }>;

@@ -12,7 +12,9 @@ export interface Issued {
 /** Domain and kind of a DSB. */
 export type DsbDomain = 'ish' | 'ishst' | 'nsh' | 'nshst' | 'osh' | 'oshst' | 'sy' | 'st';
 
-/** Architectural names of the invalidations (AArch64: `IPAS2E1IS`; AArch32: `TLBIIPAS2IS`); the backend's `instructions` has their operands. */
+/**
+ * Architectural names of the invalidations (AArch64: `IPAS2E1IS`; AArch32: `TLBIIPAS2IS`); the backend's `instructions` has their operands.
+ */
 export type TlbiName = string;
 
 export interface TlbiEffect extends Issued {
@@ -41,19 +43,23 @@ export interface IsbEffect extends Issued {
 /** Cache maintenance by address, to the point of coherency (`poc`) or unification (`pou`). */
 export interface CmoEffect extends Issued {
   readonly type: 'cmo';
-  readonly op: 'dc-civac' | 'dc-cvac' | 'dc-ivac' | 'dc-cvau' | 'dc-zva' | 'ic-ivau' | 'ic-iallu' | 'ic-ialluis' | 'dc-isw' | 'dc-csw' | 'dc-cisw';
+  readonly op:
+    'dc-civac' | 'dc-cvac' | 'dc-ivac' | 'dc-cvau' | 'dc-zva' | 'ic-ivau' | 'ic-iallu' | 'ic-ialluis' | 'dc-isw' | 'dc-csw' | 'dc-cisw';
   readonly to: 'poc' | 'pou';
   /** Physical address and size, bytes; set/way operations carry their operand in `address`. */
   readonly address: OutputAddress;
   readonly bytes: number;
 }
 
-/** An effect that comes with every entry of a write run: its addresses advance with the entry (`address` by the entry's span, a CMO's by its bytes). */
+/**
+ * An effect that comes with every entry of a write run: its addresses advance with the entry (`address` by the entry's span, a CMO's by its
+ * bytes).
+ */
 export type EntryEffect = TlbiEffect | DsbEffect | IsbEffect | CmoEffect;
 
 /**
- * Descriptors written: `count` neighbouring entries of one table from `index`. A run stands for the same thing done entry by entry, in entry order:
- * for each entry first `before`, then the write of it, then `after`.
+ * Descriptors written: `count` neighbouring entries of one table from `index`. A run stands for the same thing done entry by entry, in
+ * entry order: for each entry first `before`, then the write of it, then `after`.
  */
 export interface WriteEffect extends Issued {
   readonly type: 'write';
@@ -158,7 +164,10 @@ export interface FaultEffect extends Issued {
 /** Everything that the core, the policy, the nested layer or a guest does to the machine. Closed: switch without default. */
 export type Effect = EntryEffect | WriteEffect | TakeEffect | FreeEffect | RegisterEffect | ContextEffect | AccessEffect | FaultEffect;
 
-/** Takes effects in program order. Absent: nothing is built, nothing is called. `write` runs are expanded by `expandEffect` of the conformance package. */
+/**
+ * Takes effects in program order. Absent: nothing is built, nothing is called. `write` runs are expanded by `expandEffect` of the
+ * conformance package.
+ */
 export interface EffectSink {
   effect(effect: Effect): void;
 }

@@ -9,8 +9,9 @@ export type Shareability = 'non' | 'outer' | 'inner' | 'reserved';
 type Cacheability = 'nc' | 'wt' | 'wb';
 
 /**
- * Memory type by name. `normal` is inner and outer Write-Back, `normal-wt` / `normal-nc` both Write-Through / Non-cacheable, `normal-O-I` differs
- * between outer (O) and inner (I). `as-stage1` is stage 2 with FEAT_S2FWB, MemAttr 0b0111. `unknown` is stage 1 without a MAIR to look into.
+ * Memory type by name. `normal` is inner and outer Write-Back, `normal-wt` / `normal-nc` both Write-Through / Non-cacheable, `normal-O-I`
+ * differs between outer (O) and inner (I). `as-stage1` is stage 2 with FEAT_S2FWB, MemAttr 0b0111. `unknown` is stage 1 without a MAIR to
+ * look into.
  */
 export type MemoryType =
   | 'device-nGnRnE'
@@ -27,8 +28,8 @@ export type MemoryType =
   | 'unknown';
 
 /**
- * What a leaf says besides its output address, by meaning rather than by bit, for every regime. A field that a regime does not have decodes to the
- * value given here in brackets, and a request for anything else is refused (`attributes.not-in-regime`).
+ * What a leaf says besides its output address, by meaning rather than by bit, for every regime. A field that a regime does not have decodes
+ * to the value given here in brackets, and a request for anything else is refused (`attributes.not-in-regime`).
  */
 export interface Attributes {
   /** Data reads allowed (stage 1: always true where `px`/`ux` tell nothing else). */
@@ -94,7 +95,10 @@ export type TlbiStep =
 
 /** What must follow a change of this table, complete with barriers, in order (Linux: arch/arm64/kvm/hyp/nvhe/tlb.c). */
 export interface TlbiSequences {
-  /** One leaf was broken or unmapped: last level only where the regime has such an operation. Stage 2: by IPA, then all of stage 1 of the VMID. */
+  /**
+   * One leaf was broken or unmapped: last level only where the regime has such an operation. Stage 2: by IPA, then all of stage 1 of the
+   * VMID.
+   */
   readonly leaf: readonly TlbiStep[];
   /** The same for this PE alone (Linux: __kvm_tlb_flush_vmid_ipa_nsh). */
   readonly leafLocal: readonly TlbiStep[];
@@ -107,12 +111,14 @@ export interface TlbiSequences {
 }
 
 /**
- * The numbers that hot loops read, once per operation. One object shape for all formats, so that these loops stay monomorphic with several backends
- * in use. Per-level arrays are indexed by {@link levelIndex} (level −1…3 → 0…4). All halves are unsigned 32-bit values but the types, which are
- * compared with the (signed) result of `lo & typeMask`.
+ * The numbers that hot loops read, once per operation. One object shape for all formats, so that these loops stay monomorphic with several
+ * backends in use. Per-level arrays are indexed by {@link levelIndex} (level −1…3 → 0…4). All halves are unsigned 32-bit values but the
+ * types, which are compared with the (signed) result of `lo & typeMask`.
  */
 export interface FormatNumbers {
-  /** Kind of an entry, decided on its low half: leaf where (lo & typeMask) === leafType, table where === tableType, else zero or annotated. */
+  /**
+   * Kind of an entry, decided on its low half: leaf where (lo & typeMask) === leafType, table where === tableType, else zero or annotated.
+   */
   readonly typeMask: readonly number[];
   /** −1 where the level has no leaf. */
   readonly leafType: readonly number[];
@@ -126,7 +132,10 @@ export interface FormatNumbers {
   readonly tableOaHi: number;
   /** Output-address bits below this stand at their own place: 48, or 50 with LPA2. The low half holds the others: */
   readonly oaPlainBits: number;
-  /** OA[oaPlainBits + oaTopBits − 1 : oaPlainBits] are bits [oaTopLsb + oaTopBits − 1 : oaTopLsb] of the low half; oaTopBits is 0 without them. */
+  /**
+   * OA[oaPlainBits + oaTopBits − 1 : oaPlainBits] are bits [oaTopLsb + oaTopBits − 1 : oaTopLsb] of the low half; oaTopBits is 0 without
+   * them.
+   */
   readonly oaTopLsb: number;
   readonly oaTopBits: number;
   /** Access flag: the bit of a leaf that is set once accessed. */
@@ -151,8 +160,8 @@ export interface FormatNumbers {
 }
 
 /**
- * The unit one swaps: data and pure functions of bits for one regime and geometry. Nothing here touches memory. Leaf and table functions take the
- * level as Arm numbers it, −1…3.
+ * The unit one swaps: data and pure functions of bits for one regime and geometry. Nothing here touches memory. Leaf and table functions
+ * take the level as Arm numbers it, −1…3.
  */
 export interface Format {
   readonly contract: 1;
@@ -183,16 +192,21 @@ export interface Format {
   decodeTable(lo: number, hi: number): TableAttributes;
   /** Address of the next table, bytes. */
   tableOutput(lo: number, hi: number): OutputAddress;
-  /** An output address as the bits of a leaf or table descriptor; refused `oa.*` where it is too large for the format or not aligned to 2^shift. */
+  /**
+   * An output address as the bits of a leaf or table descriptor; refused `oa.*` where it is too large for the format or not aligned to
+   * 2^shift.
+   */
   encodeOutput(oa: OutputAddress, alignShift: number): Outcome<Words>;
   /** An invalid entry that carries a note: type 1…15 in bits 63:60, value in 59:1. Refused: `annotation.*`. */
   encodeAnnotation(type: number, value: bigint): Outcome<Words>;
   decodeAnnotation(lo: number, hi: number): { readonly type: number; readonly value: bigint };
-  /** The in-place change that adds these permissions (never removes read or write; execute is set exactly where given). Refused: `relax.*`. */
+  /**
+   * The in-place change that adds these permissions (never removes read or write; execute is set exactly where given). Refused: `relax.*`.
+   */
   relax(add: { readonly read?: boolean; readonly write?: boolean; readonly px?: boolean; readonly ux?: boolean }): Outcome<Change>;
   /**
-   * May this entry change in place? `undefined`: yes. Otherwise the break-before-make rule that forbids it (DDI 0487 D8.17.1 and the TLB maintenance
-   * requirements). Total: answers for every pair of words.
+   * May this entry change in place? `undefined`: yes. Otherwise the break-before-make rule that forbids it (DDI 0487 D8.17.1 and the TLB
+   * maintenance requirements). Total: answers for every pair of words.
    */
   mustBreak(oldLo: number, oldHi: number, newLo: number, newHi: number, level: Level): Rule | undefined;
   /** The fields of a descriptor of this kind and level, most significant first. */

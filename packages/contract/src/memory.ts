@@ -1,12 +1,12 @@
 import type { OutputAddress } from '@granule/geometry/bits';
 
 /**
- * Table pages in one flat arena of 32-bit words, little-endian halves: descriptor i of a table is words[w + 2i] (low) and words[w + 2i + 1] (high),
- * where w is the table's first word.
+ * Table pages in one flat arena of 32-bit words, little-endian halves: descriptor i of a table is words[w + 2i] (low) and words[w + 2i + 1]
+ * (high), where w is the table's first word.
  *
  * Contiguous part: the page at physical page number p (address / 2^pageShift) with 0 ≤ p − firstPage < contiguousPages starts at word
- * (p − firstPage) · 2^(pageShift − 2); hot paths compute that themselves. Every other address goes through {@link wordOf}, which may load a page of an
- * image. `words` and `counts` are replaced when the arena grows: read them again after `take` and `wordOf`.
+ * (p − firstPage) · 2^(pageShift − 2); hot paths compute that themselves. Every other address goes through {@link wordOf}, which may load a
+ * page of an image. `words` and `counts` are replaced when the arena grows: read them again after `take` and `wordOf`.
  */
 export interface TableMemory {
   readonly pageShift: number;
@@ -22,7 +22,10 @@ export interface TableMemory {
   wordOf(pa: OutputAddress, bytes: number): number;
   /** Physical address of the page that holds this word. */
   addressOf(word: number): OutputAddress;
-  /** Takes 1…16 contiguous zeroed pages, aligned to their size. Returns their physical address, or −1 (nothing changed) where the pool is exhausted. */
+  /**
+   * Takes 1…16 contiguous zeroed pages, aligned to their size. Returns their physical address, or −1 (nothing changed) where the pool is
+   * exhausted.
+   */
   take(pages: number): OutputAddress;
   /** How many single pages could still be taken; a caller may prepare against it. Infinity: unbounded. */
   readonly free: number;

@@ -40,8 +40,9 @@ export interface NotModelled {
 }
 
 /**
- * What every operation answers. `id` is stable (`range.beyond-ipa`, `map.would-overwrite`, …), `source` names the document and clause or the Linux
- * function that the answer rests on, `sentence` is one plain sentence with field, value and rule. Exceptions are for caller bugs only.
+ * What every operation answers. `id` is stable (`range.beyond-ipa`, `map.would-overwrite`, …), `source` names the document and clause or
+ * the Linux function that the answer rests on, `sentence` is one plain sentence with field, value and rule. Exceptions are for caller bugs
+ * only.
  */
 export type Outcome<T> = Done<T> | Refused | Retry | NotModelled | FaultOutcome;
 

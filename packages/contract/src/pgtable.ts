@@ -40,7 +40,10 @@ export interface MapOptions {
 
 export interface UnmapOptions {
   readonly mode?: Mode;
-  /** When leaf invalidations are issued: after each entry (default), or once as a range at the end. Freed tables are always invalidated at once. */
+  /**
+   * When leaf invalidations are issued: after each entry (default), or once as a range at the end. Freed tables are always invalidated at
+   * once.
+   */
   readonly tlbi?: 'each' | 'deferred' | 'none';
   readonly skip?: { readonly cmo?: boolean };
 }
@@ -72,18 +75,20 @@ export interface MappedRange {
 }
 
 /**
- * A translation table and what may be done to it: the contract between the page-table core, the conformance suites and everything built on a core.
- * Addresses and sizes are bytes, exact integers below 2^53; `ia` is an offset from the start of the VA range for an upper-range format. Ranges
- * round outwards to pages as Linux does: the offset of `ia` within a page is dropped first, then `size` is rounded up (kvm_pgtable_walk). Refused with
- * nothing changed: `range.beyond-ia`, `range.not-integer`, `range.empty`, and for `output` `oa.*`, attributes `attributes.*`, an exhausted pool
- * `pool.exhausted`.
+ * A translation table and what may be done to it: the contract between the page-table core, the conformance suites and everything built on
+ * a core. Addresses and sizes are bytes, exact integers below 2^53; `ia` is an offset from the start of the VA range for an upper-range
+ * format. Ranges round outwards to pages as Linux does: the offset of `ia` within a page is dropped first, then `size` is rounded up
+ * (kvm_pgtable_walk). Refused with nothing changed: `range.beyond-ia`, `range.not-integer`, `range.empty`, and for `output` `oa.*`,
+ * attributes `attributes.*`, an exhausted pool `pool.exhausted`.
  */
 export interface PageTable {
   readonly format: Format;
   readonly memory: TableMemory;
   readonly root: OutputAddress;
   map(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options?: MapOptions): Outcome<undefined>;
-  /** The first half of an exact {@link map}: refused as it would be, and the pages that it may need are set aside. Changes no descriptor. */
+  /**
+   * The first half of an exact {@link map}: refused as it would be, and the pages that it may need are set aside. Changes no descriptor.
+   */
   prepareMap(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options?: MapOptions): Outcome<Prepared>;
   unmap(ia: InputAddress, size: number, options?: UnmapOptions): Outcome<undefined>;
   /** False where `ia` is beyond the input size; else `out` tells the entry at which the walk ends. */
@@ -94,8 +99,15 @@ export interface PageTable {
   /** Whether any leaf of the range has been accessed; `clear` clears the flags. */
   age(ia: InputAddress, size: number, clear: boolean): Outcome<boolean>;
   makeYoung(ia: InputAddress): Outcome<undefined>;
-  relaxPermissions(ia: InputAddress, add: { readonly read?: boolean; readonly write?: boolean; readonly px?: boolean; readonly ux?: boolean }): Outcome<undefined>;
-  split(ia: InputAddress, size: number, options?: { readonly toLevel?: Level; readonly mode?: Mode; readonly budget?: number }): Outcome<undefined>;
+  relaxPermissions(
+    ia: InputAddress,
+    add: { readonly read?: boolean; readonly write?: boolean; readonly px?: boolean; readonly ux?: boolean },
+  ): Outcome<undefined>;
+  split(
+    ia: InputAddress,
+    size: number,
+    options?: { readonly toLevel?: Level; readonly mode?: Mode; readonly budget?: number },
+  ): Outcome<undefined>;
   /** Coalesces uniform children into blocks; answers how many tables that freed. */
   merge(ia: InputAddress, size: number): Outcome<number>;
   annotate(ia: InputAddress, size: number, type: number, value: bigint): Outcome<undefined>;
@@ -107,7 +119,9 @@ export interface PageTable {
 
 /** An operation that was checked and has its pages; see {@link PageTable.prepareMap}. */
 export interface Prepared {
-  /** Does it. Fails only where the table was changed since in a way that forbids it; then nothing is changed, and the pages are given back. */
+  /**
+   * Does it. Fails only where the table was changed since in a way that forbids it; then nothing is changed, and the pages are given back.
+   */
   commit(): Outcome<undefined>;
   /** Gives the pages back. */
   cancel(): void;

@@ -13,3 +13,10 @@ export { scanJson, tablesJson } from './dump/json.js';
 export { findingLines, sizeText, summaryLines, titleLine } from './dump/summary.js';
 export { mappingHeading, mappingRow, permissionWidthOf } from './dump/text.js';
 export { type AddressWalk, type StageEnd, type StageWalk, walkAddress, type WalkStep } from './walk/walk.js';
+export { replayOps, type ReplayOptions } from './replay/replay.js';
+export type { ProtLayout } from './replay/prot.js';
+export {
+  type CheckpointComparison, type Difference, type LeafText, type OddOperation, type OperationCount, type Place, type ReplayReport, replayText,
+  type TableComparison,
+} from './replay/report.js';
+export type { RunFiles } from './replay/run-directory.js';

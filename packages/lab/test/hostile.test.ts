@@ -4,13 +4,16 @@ import { describe, expect, it } from 'vitest';
 import { walkAddress } from '../src/index.js';
 import { block, dumped, HandmadeMemory, openBytes, page, ROOT, STAGE2, table, valueOf, VTCR_39 } from './support.js';
 
-const ids = (text: readonly { readonly findings: readonly { readonly id: string }[] }[]): readonly string[] =>
-  [...new Set(text.flatMap(({ findings }) => findings.map(({ id }) => id)))];
+const ids = (text: readonly { readonly findings: readonly { readonly id: string }[] }[]): readonly string[] => [
+  ...new Set(text.flatMap(({ findings }) => findings.map(({ id }) => id))),
+];
 
 describe('tables that refer to each other', () => {
   it('a table that every entry of its own names ends in findings, within a bounded number of tables', () => {
     const memory = new HandmadeMemory().fill(ROOT, () => table(ROOT));
-    const { scans: [scan] } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'text' });
+    const {
+      scans: [scan],
+    } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'text' });
     expect(scan.complete).toBe(false);
     expect(ids([scan])).toEqual(['table.loop']);
     expect(scan.moreFindings).toBeGreaterThan(0);
@@ -20,13 +23,20 @@ describe('tables that refer to each other', () => {
 
   it('a limit of one revisit stops at the second', () => {
     const memory = new HandmadeMemory().fill(ROOT, () => table(ROOT));
-    const { scans: [scan] } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'text', revisits: 1 });
+    const {
+      scans: [scan],
+    } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'text', revisits: 1 });
     expect(scan.findings.map(({ id }) => id)).toEqual(['table.loop', 'table.loop', 'table.too-many-revisits']);
   });
 
   it('a table that two entries name is a finding, and its leaves count at both places', () => {
-    const memory = new HandmadeMemory().set(ROOT, 0, table(ROOT + 0x1000)).set(ROOT, 1, table(ROOT + 0x1000)).set(ROOT + 0x1000, 3, block(0x8000_0000));
-    const { scans: [scan] } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'text' });
+    const memory = new HandmadeMemory()
+      .set(ROOT, 0, table(ROOT + 0x1000))
+      .set(ROOT, 1, table(ROOT + 0x1000))
+      .set(ROOT + 0x1000, 3, block(0x8000_0000));
+    const {
+      scans: [scan],
+    } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'text' });
     expect(ids([scan])).toEqual(['table.shared']);
     expect(scan.leaves).toEqual([0, 0, 0, 2, 0]);
     expect(scan.tables).toEqual([0, 0, 1, 1, 0]);
@@ -35,7 +45,9 @@ describe('tables that refer to each other', () => {
 
   it('two tables that name each other at every entry end in findings too', () => {
     const memory = new HandmadeMemory().fill(ROOT, () => table(ROOT + 0x1000)).fill(ROOT + 0x1000, () => table(ROOT));
-    const { scans: [scan] } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'ptdump' });
+    const {
+      scans: [scan],
+    } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'ptdump' });
     expect(scan.findings.at(-1)?.id).toMatch(/^table\./);
     expect(scan.complete).toBe(false);
   });
@@ -45,7 +57,10 @@ describe('tables that are not there', () => {
   const memory = new HandmadeMemory().set(ROOT, 0, table(0x7_0000_0000)).set(ROOT, 1, block(0x8000_0000));
 
   it('a table outside the image is a finding, and the rest is read', () => {
-    const { text, scans: [scan] } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'text' });
+    const {
+      text,
+      scans: [scan],
+    } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'text' });
     expect(scan.findings).toEqual([
       {
         id: 'table.outside-memory',
@@ -58,7 +73,10 @@ describe('tables that are not there', () => {
 
   it('a walk into it says so', () => {
     const { end } = valueOf(walkAddress(openBytes(memory, { registers: STAGE2 }), 's2', 0x1234n));
-    expect(end).toEqual({ kind: 'lost', sentence: 'The table at 0x0000000700000000, which the entry of level 1 names, is not in the image.' });
+    expect(end).toEqual({
+      kind: 'lost',
+      sentence: 'The table at 0x0000000700000000, which the entry of level 1 names, is not in the image.',
+    });
   });
 
   it('an entry table outside the image is a finding', () => {
@@ -82,7 +100,10 @@ describe('tables that are not there', () => {
 
 describe('descriptors that cannot be', () => {
   it('a valid entry of a level without such a descriptor is reserved: a finding and a row with !', () => {
-    const memory = new HandmadeMemory().set(ROOT, 0, table(ROOT + 0x1000)).set(ROOT + 0x1000, 0, table(ROOT + 0x2000)).set(ROOT + 0x2000, 5, 0x8000_0001n);
+    const memory = new HandmadeMemory()
+      .set(ROOT, 0, table(ROOT + 0x1000))
+      .set(ROOT + 0x1000, 0, table(ROOT + 0x2000))
+      .set(ROOT + 0x2000, 5, 0x8000_0001n);
     const { text, scans } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'csv' });
     expect(ids(scans)).toEqual(['entry.reserved']);
     expect(text.split('\n')[1]).toBe('0x0000000000005000,0x0000000000006000,3,,!,reserved,,0x0000000080000001');
@@ -90,7 +111,10 @@ describe('descriptors that cannot be', () => {
 
   it('an invalid entry that is not zero is a row, not a finding', () => {
     const memory = new HandmadeMemory().set(ROOT, 7, 0x1000_0000_0000_0000n);
-    const { text, scans: [scan] } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'csv' });
+    const {
+      text,
+      scans: [scan],
+    } = dumped(valueOf(openBytes(memory, { registers: STAGE2 }).tables('s2')), { format: 'csv' });
     expect(scan.findings).toEqual([]);
     expect(scan.annotated).toBe(1);
     expect(text.split('\n')[1]).toBe('0x00000001c0000000,0x0000000200000000,1,,!,invalid,,0x1000000000000000');
@@ -142,7 +166,9 @@ describe('a sparse file of 100 GB', () => {
     const source = new Sparse();
     const memory = valueOf(sparseMemory([{ pa: 0, bytes: source.size, fileBytes: source.size, source, offset: 0 }]));
     const image = openBytes(memory, { registers: { ...STAGE2, VTTBR_EL2: BigInt(FAR) } });
-    const { scans: [scan] } = dumped(valueOf(image.tables('s2')), { format: 'csv' });
+    const {
+      scans: [scan],
+    } = dumped(valueOf(image.tables('s2')), { format: 'csv' });
     expect(scan.leaves).toEqual([0, 0, 1, 0, 0]);
     expect(source.bytesRead).toBeLessThanOrEqual(3 * 4096);
   });
@@ -158,7 +184,15 @@ describe('stage-1 tables at IPAs', () => {
   });
 
   it('regimes whose tables are at addresses of each other are refused', () => {
-    const regime = { stage: 2, root: ROOT, granuleShift: 12, iaBits: 39, startLevel: 1, descriptorFormat: 'd64', upperRange: false } as const;
+    const regime = {
+      stage: 2,
+      root: ROOT,
+      granuleShift: 12,
+      iaBits: 39,
+      startLevel: 1,
+      descriptorFormat: 'd64',
+      upperRange: false,
+    } as const;
     const regimes = [
       { ...regime, name: 'a', tableAddresses: { ipaOf: 'b' } },
       { ...regime, name: 'b', tableAddresses: { ipaOf: 'a' } },

@@ -12,6 +12,13 @@ describe('the architecture of an image', () => {
     expect(architectureOf({ TTBCR: 0x8000_0000n, TCR_EL1: 0n })).toBe('armv7-lpae');
   });
 
+  it('is what the CPU model says where both are listed', () => {
+    const both = { TTBCR: 0x8000_0000n, TCR_EL1: 0x8000_0000n };
+    expect(architectureOf(both, 'cortex-a15')).toBe('armv7-lpae');
+    expect(architectureOf(both, 'cortex-a76')).toBe('armv8');
+    expect(architectureOf({ ...both, TCR_EL1: 0n }, 'max,lpa2=off')).toBe('armv8');
+  });
+
   it('is ARMv8 where TCR_EL1 is in force, and where nothing is said', () => {
     expect(architectureOf({ TTBCR: 0n, TCR_EL1: 0x19n })).toBe('armv8');
     expect(architectureOf({})).toBe('armv8');
@@ -25,16 +32,28 @@ describe('the architecture of an image', () => {
 
   it('can be overridden, and an unknown one is refused', () => {
     expect(openImage({ memory, registers: { TTBCR: 1n }, backends: { armv8 }, arch: 'armv8' }).kind).toBe('done');
-    expect(openImage({ memory, registers: {}, backends: { armv8 }, arch: 'mips' })).toMatchObject({ kind: 'refused', id: 'image.unknown-architecture' });
+    expect(openImage({ memory, registers: {}, backends: { armv8 }, arch: 'mips' })).toMatchObject({
+      kind: 'refused',
+      id: 'image.unknown-architecture',
+    });
   });
 });
 
 describe('a regime that a file names', () => {
   const good: NamedRegime = {
-    name: 'stage2-x', stage: 2, root: ROOT, granuleShift: 12, iaBits: 40, startLevel: 1, rootEntries: 1024, descriptorFormat: 'd64', upperRange: false,
+    name: 'stage2-x',
+    stage: 2,
+    root: ROOT,
+    granuleShift: 12,
+    iaBits: 40,
+    startLevel: 1,
+    rootEntries: 1024,
+    descriptorFormat: 'd64',
+    upperRange: false,
     tableAddresses: 'physical',
   };
-  const answer = (change: Partial<NamedRegime>) => openBytes(memory, { registers: STAGE2, regimes: [{ ...good, ...change }] }).tables('stage2-x');
+  const answer = (change: Partial<NamedRegime>) =>
+    openBytes(memory, { registers: STAGE2, regimes: [{ ...good, ...change }] }).tables('stage2-x');
 
   it('has the format of its geometry', () => {
     const [{ format, from }] = valueOf(answer({ note: 'stage 2 of a VM' }));

@@ -19,10 +19,14 @@ function listedLeaves({ text, name }: Checkpoint): Map<string, string[]> {
 function dumpedLeaves({ image }: Checkpoint, regime: string): readonly string[] {
   const { text, scans } = dumped(valueOf(image.tables(regime)), { format: 'csv', merge: false });
   expect(scans.flatMap(({ findings }) => findings)).toEqual([]);
-  return text.trim().split('\n').slice(1).map((line) => {
-    const [start, , level, output, , , , descriptor] = line.split(',');
-    return [level, start, output, descriptor].map(BigInt).join(',');
-  });
+  return text
+    .trim()
+    .split('\n')
+    .slice(1)
+    .map((line) => {
+      const [start, , level, output, , , , descriptor] = line.split(',');
+      return [level, start, output, descriptor].map(BigInt).join(',');
+    });
 }
 
 describe.each(NAMES)('%s', (name) => {
@@ -37,7 +41,9 @@ describe.each(NAMES)('%s', (name) => {
   });
 
   it('tables by level are as many as that walk found', () => {
-    const raw = JSON.parse(checkpoint.text(`${checkpoint.name}.regs.json`)!) as { regimes: { name: string; tables: Record<string, number> }[] };
+    const raw = JSON.parse(checkpoint.text(`${checkpoint.name}.regs.json`)!) as {
+      regimes: { name: string; tables: Record<string, number> }[];
+    };
     for (const { name: regime, tables } of raw.regimes) {
       const [{ format }] = valueOf(checkpoint.image.tables(regime));
       const [scan] = dumped(valueOf(checkpoint.image.tables(regime)), { format: 'csv' }).scans;
@@ -61,20 +67,21 @@ describe.each(NAMES)('%s', (name) => {
   });
 });
 
-const ptdump = (checkpoint: Checkpoint, regime: string): string => dumped(valueOf(checkpoint.image.tables(regime)), { format: 'ptdump' }).text;
+const ptdump = (checkpoint: Checkpoint, regime: string): string =>
+  dumped(valueOf(checkpoint.image.tables(regime)), { format: 'ptdump' }).text;
 
 describe('ptdump text', () => {
-  it.each(['D-16k36-T/c1', 'D-16k36-T/c2'])('%s: the stage-2 dump equals the kernel\'s line for line', (name) => {
+  it.each(['D-16k36-T/c1', 'D-16k36-T/c2'])("%s: the stage-2 dump equals the kernel's line for line", (name) => {
     const checkpoint = named(name);
     expect(ptdump(checkpoint, 's2')).toBe(checkpoint.text(`${checkpoint.name}.stage2_page_tables.txt`));
   });
 
-  it.each(['c7', 'c8', 'c10'])('%s: the VM\'s own stage 2 under nesting equals the kernel\'s text', (name) => {
+  it.each(['c7', 'c8', 'c10'])("%s: the VM's own stage 2 under nesting equals the kernel's text", (name) => {
     const checkpoint = named(`G-4k-v3/${name}`);
     expect(ptdump(checkpoint, 'stage2-canonical')).toBe(checkpoint.text(`${name}.stage2_page_tables.txt`));
   });
 
-  it.each(['c7', 'c8', 'c10'])('%s: every shadow stage 2 equals the kernel\'s text named by virtual VTTBR_EL2 and VTCR_EL2', (name) => {
+  it.each(['c7', 'c8', 'c10'])("%s: every shadow stage 2 equals the kernel's text named by virtual VTTBR_EL2 and VTCR_EL2", (name) => {
     const checkpoint = named(`G-4k-v3/${name}`);
     const { shadowsSeen } = checkpoint.file.nested!;
     let compared = 0;
@@ -93,7 +100,7 @@ describe('ptdump text', () => {
     expect(compared).toBe(4);
   });
 
-  it('the kernel\'s own tables of an nVHE host equal kernel_page_tables, section headings and memory types included', () => {
+  it("the kernel's own tables of an nVHE host equal kernel_page_tables, section headings and memory types included", () => {
     const checkpoint = named('H-4k-a57/k1');
     expect(ptdump(checkpoint, 'el1-ttbr1')).toBe(checkpoint.text('kernel_page_tables.txt'));
   });

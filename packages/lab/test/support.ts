@@ -35,13 +35,20 @@ export function openCheckpoint(name: string): Checkpoint {
 }
 
 /** An image of handmade memory and registers. */
-export function openBytes(memory: PhysicalReader, file: Pick<RegistersFile, 'registers'> & Partial<RegistersFile>, tableBytes?: number): Image {
+export function openBytes(
+  memory: PhysicalReader,
+  file: Pick<RegistersFile, 'registers'> & Partial<RegistersFile>,
+  tableBytes?: number,
+): Image {
   const limits = tableBytes === undefined ? {} : { tableBytes };
   return valueOf(openImage({ memory, registers: file.registers, regimes: file.regimes ?? [], backends: { armv8 }, ...limits }));
 }
 
 /** What a dump prints, and what it found. */
-export function dumped(tables: readonly RegimeTables[], options: Omit<DumpOptions, 'tables'>): { readonly text: string; readonly scans: readonly Scan[] } {
+export function dumped(
+  tables: readonly RegimeTables[],
+  options: Omit<DumpOptions, 'tables'>,
+): { readonly text: string; readonly scans: readonly Scan[] } {
   let text = '';
   const scans = dump({ tables, ...options }, (piece) => (text += piece));
   return { text, scans };
@@ -72,7 +79,7 @@ export class HandmadeMemory implements PhysicalReader {
   }
 
   read(pa: number, into: Uint8Array): boolean {
-    for (let at = 0; at < into.length; ) {
+    for (let at = 0; at < into.length;) {
       const start = pa + at;
       const page = this.#pages.get(start - (start % PAGE));
       if (page === undefined) {

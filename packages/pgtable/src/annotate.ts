@@ -53,8 +53,9 @@ class Annotate implements Visitor {
 }
 
 /**
- * Puts an annotation into every page entry of the range; what was mapped there is unmapped by break-before-make, a block that sticks out is split. Refused
- * with nothing changed: `annotation.*`, `pool.exhausted`. Source: Linux kvm_pgtable_stage2_annotate (where a block's rest is unmapped).
+ * Puts an annotation into every page entry of the range; what was mapped there is unmapped by break-before-make, a block that sticks out is
+ * split. Refused with nothing changed: `annotation.*`, `pool.exhausted`. Source: Linux kvm_pgtable_stage2_annotate (where a block's rest is
+ * unmapped).
  */
 export function annotate(t: Table, ia: InputAddress, size: number, type: number, value: bigint): Outcome<undefined> {
   const range = rangeOf(t.plan, ia, size);

@@ -38,7 +38,9 @@ function changeRun(t: Table, run: Run, change: Change): boolean {
   return ((lo & loClear) | (hi & hiClear)) !== 0;
 }
 
-/** Entries that already were as wanted were not written (Linux stage2_attr_walker), so the writes are told as runs of those that changed. */
+/**
+ * Entries that already were as wanted were not written (Linux stage2_attr_walker), so the writes are told as runs of those that changed.
+ */
 function emitChanged(t: Table, run: Run, old: Uint32Array): void {
   const { words } = t.memory;
   const span = t.plan.span[levelIndex(run.level)];
@@ -56,8 +58,8 @@ function emitChanged(t: Table, run: Run, old: Uint32Array): void {
 }
 
 /**
- * Takes write permission away from every leaf that meets the range, blocks whole. TLB: the caller owes the invalidation (Linux: the memslot's flush), in
- * one for the range. Source: kvm_pgtable_stage2_wrprotect.
+ * Takes write permission away from every leaf that meets the range, blocks whole. TLB: the caller owes the invalidation (Linux: the
+ * memslot's flush), in one for the range. Source: kvm_pgtable_stage2_wrprotect.
  */
 export function writeProtect(t: Table, ia: InputAddress, size: number): Outcome<undefined> {
   const range = rangeOf(t.plan, ia, size);
@@ -97,8 +99,8 @@ class Age implements Visitor {
 }
 
 /**
- * Whether any leaf that meets the range has been accessed since its flag was last cleared; `clear` clears the flags. No invalidation: a stale TLB entry
- * only loses an access (Linux kvm_pgtable_stage2_test_clear_young).
+ * Whether any leaf that meets the range has been accessed since its flag was last cleared; `clear` clears the flags. No invalidation: a
+ * stale TLB entry only loses an access (Linux kvm_pgtable_stage2_test_clear_young).
  */
 export function age(t: Table, ia: InputAddress, size: number, clear: boolean): Outcome<boolean> {
   const range = rangeOf(t.plan, ia, size);
@@ -110,7 +112,9 @@ export function age(t: Table, ia: InputAddress, size: number, clear: boolean): O
   return walk(t, range.start, range.end, visitor) ?? done(visitor.young);
 }
 
-/** Changes the one leaf that maps `ia` in place; `retry` where there is none (Linux stage2_attr_walker: -EAGAIN). Answers the leaf's level. */
+/**
+ * Changes the one leaf that maps `ia` in place; `retry` where there is none (Linux stage2_attr_walker: -EAGAIN). Answers the leaf's level.
+ */
 function changeLeafAt(t: Table, ia: InputAddress, change: Change, executes: boolean): Outcome<Level> {
   const range = rangeOf(t.plan, ia, 1);
   if ('kind' in range) {
@@ -125,7 +129,16 @@ function changeLeafAt(t: Table, ia: InputAddress, change: Change, executes: bool
   if (lo !== at.lo || hi !== at.hi) {
     const li = levelIndex(at.level);
     const address = Math.floor(range.start * t.plan.inverse[li]) * t.plan.span[li];
-    writeEntry(t, at.word, lo, hi, at.level, address, false, executes ? executableMaintenance(t, at.lo, at.hi, lo, hi, at.level) : undefined);
+    writeEntry(
+      t,
+      at.word,
+      lo,
+      hi,
+      at.level,
+      address,
+      false,
+      executes ? executableMaintenance(t, at.lo, at.hi, lo, hi, at.level) : undefined,
+    );
   }
   return done(at.level);
 }
@@ -140,10 +153,15 @@ function executableMaintenance(t: Table, oldLo: number, oldHi: number, lo: numbe
   if (was.px || was.ux || !(is.px || is.ux)) {
     return undefined;
   }
-  return [{ type: 'cmo', op: 'ic-ivau', to: 'pou', address: t.plan.leafOutput(lo, hi, levelIndex(level)), bytes: t.plan.span[levelIndex(level)] }] as const;
+  return [
+    { type: 'cmo', op: 'ic-ivau', to: 'pou', address: t.plan.leafOutput(lo, hi, levelIndex(level)), bytes: t.plan.span[levelIndex(level)] },
+  ] as const;
 }
 
-/** Sets the access flag of the leaf that maps `ia`; ends with DSB ISHST, no invalidation (a faulting entry is not cached). Source: kvm_pgtable_stage2_mkyoung. */
+/**
+ * Sets the access flag of the leaf that maps `ia`; ends with DSB ISHST, no invalidation (a faulting entry is not cached). Source:
+ * kvm_pgtable_stage2_mkyoung.
+ */
 export function makeYoung(t: Table, ia: InputAddress): Outcome<undefined> {
   const { afLo, afHi } = t.plan;
   const changed = changeLeafAt(t, ia, { loClear: 0, loSet: afLo, hiClear: 0, hiSet: afHi }, false);
@@ -155,8 +173,8 @@ export function makeYoung(t: Table, ia: InputAddress): Outcome<undefined> {
 }
 
 /**
- * Adds permissions to the leaf that maps `ia`, in place; never takes read or write away, sets execution exactly where it is named. Then invalidates that
- * IPA on this PE alone, also where the leaf was gone (retry). Source: kvm_pgtable_stage2_relax_perms.
+ * Adds permissions to the leaf that maps `ia`, in place; never takes read or write away, sets execution exactly where it is named. Then
+ * invalidates that IPA on this PE alone, also where the leaf was gone (retry). Source: kvm_pgtable_stage2_relax_perms.
  */
 export function relaxPermissions(
   t: Table,
@@ -175,7 +193,10 @@ export function relaxPermissions(
   return changed.kind === 'done' ? DONE : changed;
 }
 
-/** Cleans and invalidates to PoC every cacheable leaf that meets the range, each whole; nothing with FEAT_S2FWB. Source: kvm_pgtable_stage2_flush. */
+/**
+ * Cleans and invalidates to PoC every cacheable leaf that meets the range, each whole; nothing with FEAT_S2FWB. Source:
+ * kvm_pgtable_stage2_flush.
+ */
 export function flush(t: Table, ia: InputAddress, size: number): Outcome<undefined> {
   const range = rangeOf(t.plan, ia, size);
   if ('kind' in range) {
@@ -203,4 +224,3 @@ class Flush implements Visitor {
     return run.count;
   }
 }
-

@@ -16,13 +16,21 @@ export interface Skip {
 const NOTHING: Skip = {};
 
 /**
- * Replaces one entry by another, breaking the old one first where it is valid: the `locked` marker is written, the old translation invalidated (a leaf by
- * its level, a table by the range that it spans, because every leaf below it may be cached), then the new entry is cleaned for and stored with release. An
- * invalid entry needs no break. A replaced table's subtree is zeroed and given back after that.
+ * Replaces one entry by another, breaking the old one first where it is valid: the `locked` marker is written, the old translation
+ * invalidated (a leaf by its level, a table by the range that it spans, because every leaf below it may be cached), then the new entry is
+ * cleaned for and stored with release. An invalid entry needs no break. A replaced table's subtree is zeroed and given back after that.
  *
  * Source: DDI 0487 D8.17.1 (break-before-make); Linux stage2_try_break_pte, stage2_make_pte (arch/arm64/kvm/hyp/pgtable.c).
  */
-export function replaceEntry(t: Table, word: number, level: Level, address: InputAddress, lo: number, hi: number, skip: Skip = NOTHING): void {
+export function replaceEntry(
+  t: Table,
+  word: number,
+  level: Level,
+  address: InputAddress,
+  lo: number,
+  hi: number,
+  skip: Skip = NOTHING,
+): void {
   const words = t.memory.words;
   const oldLo = words[word];
   const oldHi = words[word + 1];
@@ -64,8 +72,8 @@ function makeEntry(t: Table, word: number, level: Level, address: InputAddress, 
 }
 
 /**
- * Zeroes a table that no walk can reach any more, and all below it, and gives the pages back. `deferred` says that the pages are freed after a grace
- * period (Linux: RCU).
+ * Zeroes a table that no walk can reach any more, and all below it, and gives the pages back. `deferred` says that the pages are freed
+ * after a grace period (Linux: RCU).
  */
 export function freeSubtree(t: Table, table: number, level: Level, deferred: boolean): void {
   zeroTable(t, table, level, deferred);
@@ -86,7 +94,10 @@ export function zeroTable(t: Table, table: number, level: Level, deferred: boole
   memory.words.fill(0, table, table + plan.pageWords);
 }
 
-/** Installs an empty table in place of what is there (zero, annotated or leaf); what a leaf mapped is no longer mapped. Answers the new table's first word. */
+/**
+ * Installs an empty table in place of what is there (zero, annotated or leaf); what a leaf mapped is no longer mapped. Answers the new
+ * table's first word.
+ */
 export function installTable(t: Table, word: number, level: Level, address: InputAddress, skip: Skip = NOTHING): number {
   const child = t.takePage();
   const entry = t.descriptorFor(child, t.tableBits);

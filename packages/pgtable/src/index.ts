@@ -1,3 +1,4 @@
+export { lenientRange } from './lenient.js';
 export { type MappingVisitor, lookup, mappings, newLookup, query } from './lookup.js';
 export { GranulePageTable, createPageTable, pgtable } from './page-table.js';
 export type { Unlinked } from './unlinked.js';

@@ -14,8 +14,8 @@ export function newLookup(): LookupResult {
 }
 
 /**
- * The entry at which a walk for `ia` ends. False, and `out.kind` zero, where `ia` is beyond the input size or a table on the way is not in memory.
- * Allocates nothing.
+ * The entry at which a walk for `ia` ends. False, and `out.kind` zero, where `ia` is beyond the input size or a table on the way is not in
+ * memory. Allocates nothing.
  */
 export function lookup(tables: Tables, ia: InputAddress, out: LookupResult): boolean {
   const plan = planOf(tables.format);
@@ -30,7 +30,15 @@ export function lookup(tables: Tables, ia: InputAddress, out: LookupResult): boo
 }
 
 /** The walk of {@link lookup} from a table of level `from` at word `table`, whose index has these bits. */
-export function descend(plan: Plan, memory: TableMemory, from: Level, table: number, indexMask: number, ia: InputAddress, out: LookupResult): boolean {
+export function descend(
+  plan: Plan,
+  memory: TableMemory,
+  from: Level,
+  table: number,
+  indexMask: number,
+  ia: InputAddress,
+  out: LookupResult,
+): boolean {
   const lo32 = low32(ia);
   const hi32 = high32(ia);
   let mask = indexMask;
@@ -75,7 +83,13 @@ export interface MappingVisitor {
 }
 
 /** Visits every uniform run of leaves that meets [start, end), in order. */
-export function mappings(tables: Tables, start: InputAddress, end: InputAddress, visitor: MappingVisitor, budget: number = TABLE_BUDGET): WalkEnd {
+export function mappings(
+  tables: Tables,
+  start: InputAddress,
+  end: InputAddress,
+  visitor: MappingVisitor,
+  budget: number = TABLE_BUDGET,
+): WalkEnd {
   const plan = planOf(tables.format);
   const inner: Visitor = {
     visit(run) {
@@ -84,7 +98,7 @@ export function mappings(tables: Tables, start: InputAddress, end: InputAddress,
       }
       const span = plan.span[levelIndex(run.level)];
       const { words } = tables.memory;
-      for (let i = 0; i < run.count; ) {
+      for (let i = 0; i < run.count;) {
         const word = run.word + 2 * i;
         const count = uniformRun(plan, words, word, run.count - i, run.level);
         if (visitor.leaves(run, word, count, run.address + i * span) < 0) {
@@ -95,7 +109,9 @@ export function mappings(tables: Tables, start: InputAddress, end: InputAddress,
       return run.count;
     },
     ...(visitor.enter === undefined ? {} : { enter: (run: Run) => visitor.enter?.(run) ?? 0 }),
-    ...(visitor.lost === undefined ? {} : { lost: (run: Run, reason: 'outside-memory' | 'page-limit') => visitor.lost?.(run, reason) ?? 0 }),
+    ...(visitor.lost === undefined
+      ? {}
+      : { lost: (run: Run, reason: 'outside-memory' | 'page-limit') => visitor.lost?.(run, reason) ?? 0 }),
   };
   return walk(tables, start, end, inner, budget);
 }
@@ -114,7 +130,14 @@ export function query(tables: Tables, start: InputAddress, end: InputAddress, li
         const lo = tables.memory.words[run.word + 2 * i];
         const hi = tables.memory.words[run.word + 2 * i + 1];
         const address = run.address + i * span;
-        found.push({ start: address, end: address + span, level: run.level, output: plan.leafOutput(lo, hi, levelIndex(run.level)), lo, hi });
+        found.push({
+          start: address,
+          end: address + span,
+          level: run.level,
+          output: plan.leafOutput(lo, hi, levelIndex(run.level)),
+          lo,
+          hi,
+        });
       }
       return run.count;
     },

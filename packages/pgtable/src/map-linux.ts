@@ -95,7 +95,13 @@ class LinuxMap extends LinuxWalk {
 }
 
 /** Whether the entry at `word` and (lo, hi) differ in more than these bits. */
-export function differs(t: Table, word: number, want: { readonly lo: number; readonly hi: number }, exceptLo: number, exceptHi: number): boolean {
+export function differs(
+  t: Table,
+  word: number,
+  want: { readonly lo: number; readonly hi: number },
+  exceptLo: number,
+  exceptHi: number,
+): boolean {
   const { words } = t.memory;
   return ((words[word] ^ want.lo) & ~exceptLo) !== 0 || ((words[word + 1] ^ want.hi) & ~exceptHi) !== 0;
 }
@@ -105,16 +111,27 @@ function withProgress(failure: Failure, progress: number): Failure {
 }
 
 function alreadyMapped(address: number) {
-  return retry('map.already-mapped', `${hex(address)} is mapped like that already, permissions aside.`, 'Linux stage2_map_walker_try_leaf: -EAGAIN');
+  return retry(
+    'map.already-mapped',
+    `${hex(address)} is mapped like that already, permissions aside.`,
+    'Linux stage2_map_walker_try_leaf: -EAGAIN',
+  );
 }
 
 /**
- * kvm_pgtable_stage2_map: blocks from `linuxMinBlockLevel` on; an entry that already says the same, permissions aside, is left and the walk ends with
- * `retry` (-EAGAIN); a block under a smaller mapping is broken and its rest is no longer mapped; a table under a larger mapping is replaced. Stops half-way
- * where no page is left (`pool.exhausted`, -ENOMEM), keeping what was done; the outcome's `progress` says how many bytes that was. The page offset of `output`
- * is dropped.
+ * kvm_pgtable_stage2_map: blocks from `linuxMinBlockLevel` on; an entry that already says the same, permissions aside, is left and the walk
+ * ends with `retry` (-EAGAIN); a block under a smaller mapping is broken and its rest is no longer mapped; a table under a larger mapping
+ * is replaced. Stops half-way where no page is left (`pool.exhausted`, -ENOMEM), keeping what was done; the outcome's `progress` says how
+ * many bytes that was. The page offset of `output` is dropped.
  */
-export function mapLinux(t: Table, ia: InputAddress, size: number, output: OutputAddress, patterns: LeafPatterns, options: MapOptions): Outcome<undefined> {
+export function mapLinux(
+  t: Table,
+  ia: InputAddress,
+  size: number,
+  output: OutputAddress,
+  patterns: LeafPatterns,
+  options: MapOptions,
+): Outcome<undefined> {
   const minLevel = options.pages === true ? 3 : (options.minBlockLevel ?? t.format.linuxMinBlockLevel);
   const m = planMap(t, ia, size, alignDown(output, t.plan.pageShift), patterns, minLevel);
   if ('kind' in m) {

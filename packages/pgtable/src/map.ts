@@ -1,5 +1,5 @@
 import type { AttributeRequest, Failure, MapOptions, Outcome } from '@granule/contract';
-import { DONE, ENTRY, levelIndex, refused } from '@granule/contract';
+import { DONE, ENTRY, levelIndex, notModelled, refused } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { hex, isAligned } from '@granule/geometry/bits';
 import type { Level } from '@granule/geometry';
@@ -33,6 +33,13 @@ export interface LeafPatterns {
 }
 
 export function leafPatterns(t: Table, attributes: AttributeRequest): LeafPatterns | Failure {
+  if (attributes.contiguous === true) {
+    return notModelled(
+      'map.contiguous',
+      'attributes.contiguous asks for the contiguous bit, which is right only on whole aligned sets of entries, and this core keeps no such sets.',
+      'DDI 0487 D8.7.1; Linux KVM never sets it',
+    );
+  }
   const lo = [0, 0, 0, 0, 0];
   const hi = [0, 0, 0, 0, 0];
   for (let level = 3 as Level; level >= t.plan.startLevel; level--) {
@@ -49,7 +56,14 @@ export function leafPatterns(t: Table, attributes: AttributeRequest): LeafPatter
   return { lo, hi };
 }
 
-export function planMap(t: Table, ia: InputAddress, size: number, output: OutputAddress, patterns: LeafPatterns, minLevel: Level): MapPlan | Failure {
+export function planMap(
+  t: Table,
+  ia: InputAddress,
+  size: number,
+  output: OutputAddress,
+  patterns: LeafPatterns,
+  minLevel: Level,
+): MapPlan | Failure {
   const range = rangeOf(t.plan, ia, size);
   if ('kind' in range) {
     return range;
@@ -139,7 +153,11 @@ export class MapCheck implements Visitor {
     const there = t.plan.leafOutput(lo, hi, levelIndex(level));
     if (there !== address + m.offset) {
       if (!this.replace) {
-        this.failure = wouldOverwrite(Math.max(address, m.start), there + Math.max(0, m.start - address), Math.max(address, m.start) + m.offset);
+        this.failure = wouldOverwrite(
+          Math.max(address, m.start),
+          there + Math.max(0, m.start - address),
+          Math.max(address, m.start) + m.offset,
+        );
         return false;
       }
     } else if (sameAttributes(m, level, lo, hi, there, t)) {
@@ -234,8 +252,9 @@ export class MapCommit implements Visitor {
   }
 
   /**
-   * Whole page tables for entries of level 2 that lie in the range and are absent, filled in one loop each before they are linked. Only where no effect is
-   * owed: with a sink the tables are installed empty and filled entry by entry, as Linux does. Answers how many entries it dealt with.
+   * Whole page tables for entries of level 2 that lie in the range and are absent, filled in one loop each before they are linked. Only
+   * where no effect is owed: with a sink the tables are installed empty and filled entry by entry, as Linux does. Answers how many entries
+   * it dealt with.
    */
   private fillTables(run: Run, span: number): number {
     const { t, m } = this;
@@ -257,7 +276,10 @@ export class MapCommit implements Visitor {
     return count;
   }
 
-  /** Existing leaves: left alone where they already say what is wanted, changed in place or by break-before-make, split where only a part is meant. */
+  /**
+   * Existing leaves: left alone where they already say what is wanted, changed in place or by break-before-make, split where only a part is
+   * meant.
+   */
   protected leaves(run: Run): number {
     const { level, word, address, count } = run;
     const span = this.t.plan.span[levelIndex(level)];
@@ -298,7 +320,14 @@ export class MapCommit implements Visitor {
 }
 
 /** Rewrites a leaf in place where the architecture allows it, else by break-before-make. */
-function changeLeaf(t: Table, word: number, level: Level, address: number, want: { readonly lo: number; readonly hi: number }, skip: Skip): void {
+function changeLeaf(
+  t: Table,
+  word: number,
+  level: Level,
+  address: number,
+  want: { readonly lo: number; readonly hi: number },
+  skip: Skip,
+): void {
   const lo = t.memory.words[word];
   const hi = t.memory.words[word + 1];
   if (t.format.mustBreak(lo, hi, want.lo, want.hi, level) !== undefined) {
@@ -312,7 +341,14 @@ function changeLeaf(t: Table, word: number, level: Level, address: number, want:
 }
 
 /** What an exact map came to before it changes anything: the resolved request and the pages that it takes. */
-export function checkMap(t: Table, ia: InputAddress, size: number, output: OutputAddress, patterns: LeafPatterns, options: MapOptions): { readonly m: MapPlan; readonly pages: number } | Failure {
+export function checkMap(
+  t: Table,
+  ia: InputAddress,
+  size: number,
+  output: OutputAddress,
+  patterns: LeafPatterns,
+  options: MapOptions,
+): { readonly m: MapPlan; readonly pages: number } | Failure {
   const m = planMap(t, ia, size, output, patterns, minimumLevel(t, options));
   if ('kind' in m) {
     return m;
@@ -322,12 +358,20 @@ export function checkMap(t: Table, ia: InputAddress, size: number, output: Outpu
 }
 
 /**
- * Maps [ia, ia + size) to [output, …) by the largest blocks that fit (`pages`: by pages). Absent and annotated entries are mapped; leaves that already map
- * the same output keep it, with the new attributes (in place where `mustBreak` allows it, else by break-before-make; a block is split where only a part of
- * it changes); a table that a block covers is replaced. Another output address in the range: refused `map.would-overwrite`, or replaced on request.
- * Refused with nothing changed: also `pool.exhausted`. Ends with DSB ISHST (stage 1: and ISB).
+ * Maps [ia, ia + size) to [output, …) by the largest blocks that fit (`pages`: by pages). Absent and annotated entries are mapped; leaves
+ * that already map the same output keep it, with the new attributes (in place where `mustBreak` allows it, else by break-before-make; a
+ * block is split where only a part of it changes); a table that a block covers is replaced. Another output address in the range: refused
+ * `map.would-overwrite`, or replaced on request. Refused with nothing changed: also `pool.exhausted`. Ends with DSB ISHST (stage 1: and
+ * ISB).
  */
-export function mapExact(t: Table, ia: InputAddress, size: number, output: OutputAddress, patterns: LeafPatterns, options: MapOptions): Outcome<undefined> {
+export function mapExact(
+  t: Table,
+  ia: InputAddress,
+  size: number,
+  output: OutputAddress,
+  patterns: LeafPatterns,
+  options: MapOptions,
+): Outcome<undefined> {
   const checked = checkMap(t, ia, size, output, patterns, options);
   if ('kind' in checked) {
     return checked;

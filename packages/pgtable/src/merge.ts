@@ -51,8 +51,9 @@ function blockFor(t: Table, child: number, level: Level): { readonly lo: number;
 }
 
 /**
- * Replaces every table that the range meets and that maps its whole span uniformly (equal attributes, output addresses in sequence and aligned) by a
- * block, deepest first. TLB: break-before-make for each. Answers how many tables went. Linux has no such operation: it collapses at a later fault.
+ * Replaces every table that the range meets and that maps its whole span uniformly (equal attributes, output addresses in sequence and
+ * aligned) by a block, deepest first. TLB: break-before-make for each. Answers how many tables went. Linux has no such operation: it
+ * collapses at a later fault.
  */
 export function merge(t: Table, ia: InputAddress, size: number): Outcome<number> {
   const range = rangeOf(t.plan, ia, size);

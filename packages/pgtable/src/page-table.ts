@@ -13,7 +13,7 @@ import type {
 } from '@granule/contract';
 import { DONE, ENTRY, done, refused } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
-import { high32, low32 } from '@granule/geometry/bits';
+import { low32 } from '@granule/geometry/bits';
 import type { Level } from '@granule/geometry';
 import { annotate } from './annotate.js';
 import { age, flush, makeYoung, relaxPermissions, writeProtect } from './attributes.js';
@@ -28,6 +28,8 @@ import { Table, rangeOf } from './table.js';
 import type { Unlinked } from './unlinked.js';
 import { createUnlinked, freeUnlinked } from './unlinked.js';
 import { unmap } from './unmap.js';
+import type { Plan } from './plan.js';
+import type { WalkCache } from './walk-cache.js';
 import { tableWord } from './walk.js';
 
 const NO_OPTIONS = {};
@@ -38,8 +40,8 @@ export const pgtable: PageTableCore = {
 };
 
 /**
- * Makes an empty table: its entry tables are taken from the memory, contiguous and aligned to their size. Refused: `table.page-size` where memory and
- * format differ in page size, `pool.exhausted`.
+ * Makes an empty table: its entry tables are taken from the memory, contiguous and aligned to their size. Refused: `table.page-size` where
+ * memory and format differ in page size, `pool.exhausted`.
  */
 export function createPageTable(options: PageTableOptions): Outcome<GranulePageTable> {
   const { format, memory } = options;
@@ -71,6 +73,10 @@ export class GranulePageTable implements PageTable {
   /** The leaf bits of the last attributes object; it must not be changed after it was passed. */
   private last: AttributeRequest | undefined;
   private patterns: LeafPatterns = { lo: [], hi: [] };
+  private readonly plan: Plan;
+  private readonly cache: WalkCache;
+  /** Page frames below this need only the plain bits of an output address, and are small integers. */
+  private readonly frameLimit: number;
   private pageLo = 0;
   private pageHi = 0;
 
@@ -78,26 +84,30 @@ export class GranulePageTable implements PageTable {
     this.format = table.format;
     this.memory = table.memory;
     this.root = table.root;
+    this.plan = table.plan;
+    this.cache = table.cache;
+    this.frameLimit = Math.min(2 ** 31 - 1, table.plan.outputLimit / table.plan.pageBytes);
   }
 
   /** See mapExact, mapLinux. `attributes` must not be changed after the call: its leaf bits are kept. */
   map(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options?: MapOptions): Outcome<undefined> {
-    if (options === undefined && attributes === this.last && size === this.table.plan.pageBytes && this.mapPage(ia, output)) {
+    if (options === undefined && attributes === this.last && size === this.plan.pageBytes && this.mapPage(ia, output)) {
       return DONE;
     }
     return this.mapRange(ia, size, output, attributes, options);
   }
 
   /**
-   * One page into a zero entry of a level-3 table, with nobody listening: what {@link mapExact} comes to then, without its two walks. False: not that
-   * case, nothing done. Small enough to be inlined, so that no address is boxed.
+   * One page into a zero entry of a level-3 table, with nobody listening: what {@link mapExact} comes to then, without its two walks.
+   * False: not that case, nothing done. Small enough to be inlined, so that no address is boxed.
    */
   private mapPage(ia: number, output: number): boolean {
-    const { plan, cache, memory } = this.table;
+    const { plan, cache, memory } = this;
     const page = (ia - cache.leafStart) * plan.inversePage;
     const frame = output * plan.inversePage;
     const index = page | 0;
-    if (index !== page || index >>> 0 >= plan.tableEntries || Math.floor(frame) !== frame || !(output >= 0 && output < plan.outputLimit)) {
+    const pageFrame = frame | 0;
+    if (index !== page || index >>> 0 >= plan.tableEntries || pageFrame !== frame || pageFrame >>> 0 >= this.frameLimit) {
       return false;
     }
     const { words } = memory;
@@ -105,13 +115,19 @@ export class GranulePageTable implements PageTable {
     if ((words[word] | words[(word + 1) | 0]) !== 0) {
       return false;
     }
-    words[word] = this.pageLo | low32(output);
-    words[(word + 1) | 0] = this.pageHi | high32(output);
+    words[word] = this.pageLo | (pageFrame << plan.pageShift);
+    words[(word + 1) | 0] = this.pageHi | (pageFrame >>> plan.highShift);
     memory.counts[word >>> plan.wordShift]++;
     return true;
   }
 
-  private mapRange(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options?: MapOptions): Outcome<undefined> {
+  private mapRange(
+    ia: InputAddress,
+    size: number,
+    output: OutputAddress,
+    attributes: AttributeRequest,
+    options?: MapOptions,
+  ): Outcome<undefined> {
     const { table } = this;
     if (attributes !== this.last) {
       const patterns = leafPatterns(table, attributes);
@@ -124,13 +140,30 @@ export class GranulePageTable implements PageTable {
       this.last = attributes;
     }
     if (options === undefined) {
-      const onePage = size === table.plan.pageBytes && ia >= 0 && ia < table.plan.limit && table.findLeafTable(ia);
-      return onePage && this.mapPage(ia, output) ? DONE : mapExact(table, ia, size, output, this.patterns, NO_OPTIONS);
+      return this.mapOnePage(ia, size, output) ? DONE : mapExact(table, ia, size, output, this.patterns, NO_OPTIONS);
     }
     return (options.mode === 'linux' ? mapLinux : mapExact)(table, ia, size, output, this.patterns, options);
   }
 
-  prepareMap(ia: InputAddress, size: number, output: OutputAddress, attributes: AttributeRequest, options: MapOptions = NO_OPTIONS): Outcome<Prepared> {
+  /**
+   * {@link mapPage} with the tables that it needs. A block would be larger than a page, so the level-3 entry is the only one that a page
+   * can take.
+   */
+  private mapOnePage(ia: number, size: number, output: number): boolean {
+    const { table } = this;
+    const { plan } = table;
+    const whole = size === plan.pageBytes && ia >= 0 && ia < plan.limit && output >= 0 && output * plan.inversePage < this.frameLimit;
+    const aligned = whole && Number.isInteger(ia * plan.inversePage) && Number.isInteger(output * plan.inversePage);
+    return aligned && table.sink === undefined && table.findLeafTable(ia, true) && this.mapPage(ia, output);
+  }
+
+  prepareMap(
+    ia: InputAddress,
+    size: number,
+    output: OutputAddress,
+    attributes: AttributeRequest,
+    options: MapOptions = NO_OPTIONS,
+  ): Outcome<Prepared> {
     const { table } = this;
     const patterns = leafPatterns(table, attributes);
     if ('kind' in patterns) {
@@ -166,7 +199,7 @@ export class GranulePageTable implements PageTable {
 
   /** {@link lookup} of a page entry below the level-2 table in the cache; false: not that case. */
   private lookupPage(ia: number, out: LookupResult): boolean {
-    const { plan, memory, cache } = this.table;
+    const { plan, memory, cache } = this;
     const pages = (ia - cache.parentStart) * plan.inversePage;
     if (!(pages >= 0 && pages < plan.parentPages)) {
       return false;
@@ -197,7 +230,7 @@ export class GranulePageTable implements PageTable {
     const { plan, memory, rootWord, cache } = this.table;
     const found = descend(plan, memory, plan.startLevel, rootWord, plan.rootEntries - 1, ia, out);
     if (found && out.level === 3 && !cache.holdsParent(plan, ia)) {
-      this.table.findLeafTable(ia);
+      this.table.findLeafTable(ia, false);
     }
     return found;
   }
@@ -219,12 +252,21 @@ export class GranulePageTable implements PageTable {
     return makeYoung(this.table, ia);
   }
 
-  relaxPermissions(ia: InputAddress, add: { readonly read?: boolean; readonly write?: boolean; readonly px?: boolean; readonly ux?: boolean }): Outcome<undefined> {
+  relaxPermissions(
+    ia: InputAddress,
+    add: { readonly read?: boolean; readonly write?: boolean; readonly px?: boolean; readonly ux?: boolean },
+  ): Outcome<undefined> {
     return relaxPermissions(this.table, ia, add);
   }
 
-  split(ia: InputAddress, size: number, options: { readonly toLevel?: Level; readonly mode?: Mode; readonly budget?: number } = NO_OPTIONS): Outcome<undefined> {
-    return options.mode === 'linux' ? splitLinux(this.table, ia, size, options.budget ?? Infinity) : splitExact(this.table, ia, size, options.toLevel ?? 3);
+  split(
+    ia: InputAddress,
+    size: number,
+    options: { readonly toLevel?: Level; readonly mode?: Mode; readonly budget?: number } = NO_OPTIONS,
+  ): Outcome<undefined> {
+    return options.mode === 'linux'
+      ? splitLinux(this.table, ia, size, options.budget ?? Infinity)
+      : splitExact(this.table, ia, size, options.toLevel ?? 3);
   }
 
   merge(ia: InputAddress, size: number): Outcome<number> {
@@ -247,7 +289,10 @@ export class GranulePageTable implements PageTable {
     return flush(this.table, ia, size);
   }
 
-  /** Frees every table, entry tables included; no TLB or cache maintenance (kvm_pgtable_stage2_destroy_pgd). The table must not be used afterwards. */
+  /**
+   * Frees every table, entry tables included; no TLB or cache maintenance (kvm_pgtable_stage2_destroy_pgd). The table must not be used
+   * afterwards.
+   */
   destroy(): void {
     const { table, memory } = this;
     const pages = this.format.geometry.entryTables;

@@ -3,9 +3,9 @@ import { levelIndex } from '@granule/contract';
 import type { Level } from '@granule/geometry';
 
 /**
- * What the core needs of a format in its loops, copied once per format into one shape: halves are signed 32-bit integers, everything that may be larger
- * sits in a Float64Array. Engines then see the same representation for every backend and granule; with plain fields that are small for one format and
- * large for another, a walk costs ten times as much (measured). Arrays are indexed by `levelIndex`.
+ * What the core needs of a format in its loops, copied once per format into one shape: halves are signed 32-bit integers, everything that
+ * may be larger sits in a Float64Array. Engines then see the same representation for every backend and granule; with plain fields that are
+ * small for one format and large for another, a walk costs ten times as much (measured). Arrays are indexed by `levelIndex`.
  */
 export class Plan {
   readonly pageShift: number;

@@ -11,12 +11,21 @@ import type { Run, Visitor } from './walk.js';
 import { STOP, walk } from './walk.js';
 
 /**
- * Puts a full table in place of one block: leaves of `toLevel`, same output, same attributes. The new subtree is complete before the block is broken, so
- * nothing that was mapped is missing afterwards, and one break is enough. `attributes`: other attribute bits than the block's.
+ * Puts a full table in place of one block: leaves of `toLevel`, same output, same attributes. The new subtree is complete before the block
+ * is broken, so nothing that was mapped is missing afterwards, and one break is enough. `attributes`: other attribute bits than the
+ * block's.
  *
  * Source: Linux stage2_split_walker.
  */
-export function splitEntry(t: Table, word: number, level: Level, address: InputAddress, toLevel: Level, skip?: Skip, attributes?: LeafAt): void {
+export function splitEntry(
+  t: Table,
+  word: number,
+  level: Level,
+  address: InputAddress,
+  toLevel: Level,
+  skip?: Skip,
+  attributes?: LeafAt,
+): void {
   const { plan, memory } = t;
   const lo = memory.words[word];
   const hi = memory.words[word + 1];
@@ -27,7 +36,14 @@ export function splitEntry(t: Table, word: number, level: Level, address: InputA
 }
 
 /** A table of `level` that maps its whole span to `oa` by leaves of `toLevel`; not linked anywhere. Answers its first word. */
-export function buildSubtree(t: Table, bits: { readonly lo: number; readonly hi: number }, oa: number, level: Level, address: number, toLevel: Level): number {
+export function buildSubtree(
+  t: Table,
+  bits: { readonly lo: number; readonly hi: number },
+  oa: number,
+  level: Level,
+  address: number,
+  toLevel: Level,
+): number {
   const { plan, memory } = t;
   const table = t.takePage();
   const span = plan.span[levelIndex(level)];
@@ -55,7 +71,7 @@ function fillTable(t: Table, table: number, bits: { readonly lo: number; readonl
   const lo = ((bits.lo & ~n.leafOaLo[li]) | n.leafType[li]) >>> 0;
   const hi = (bits.hi & ~n.leafOaHi[li]) >>> 0;
   const span = plan.span[li];
-  for (let i = 0; i < plan.tableEntries; ) {
+  for (let i = 0; i < plan.tableEntries;) {
     const count = plainRun(n, oa + i * span, plan.tableEntries - i, span);
     const first = placeOutput(n, lo, hi, oa + i * span);
     fillLeaves(memory.words, table + 2 * i, count, first.lo, first.hi, span);
@@ -119,8 +135,8 @@ export function splitExact(t: Table, ia: InputAddress, size: number, toLevel: Le
 }
 
 /**
- * Eager splitting with a cache of pages: a block whose whole subtree fits in what is left becomes pages; else, with a page left, it is split by one level
- * and its children come next; with none left the walk stops.
+ * Eager splitting with a cache of pages: a block whose whole subtree fits in what is left becomes pages; else, with a page left, it is
+ * split by one level and its children come next; with none left the walk stops.
  */
 class LinuxSplit implements Visitor {
   exhausted = false;
@@ -147,7 +163,9 @@ class LinuxSplit implements Visitor {
   }
 }
 
-/** Attribute bits from permissions and software bits alone, as kvm_pgtable_stage2_pte_prot reads them; everything else is a new mapping's. */
+/**
+ * Attribute bits from permissions and software bits alone, as kvm_pgtable_stage2_pte_prot reads them; everything else is a new mapping's.
+ */
 function protectionOf(t: Table, run: Run): LeafAt | undefined {
   const { read, write, px, ux, software } = t.format.decodeLeaf(run.lo, run.hi, run.level);
   const bits = t.format.encodeLeaf({ read, write, px, ux, software }, 3);
@@ -155,8 +173,9 @@ function protectionOf(t: Table, run: Run): LeafAt | undefined {
 }
 
 /**
- * kvm_pgtable_stage2_split with `cache` pages; keeps what was split when they run out (`split.no-pages`, -ENOMEM). The new leaves have the block's permissions
- * and software bits, and otherwise what a new mapping has: a device block comes back Normal, an old one accessed (stage2_split_walker carries `prot` only).
+ * kvm_pgtable_stage2_split with `cache` pages; keeps what was split when they run out (`split.no-pages`, -ENOMEM). The new leaves have the
+ * block's permissions and software bits, and otherwise what a new mapping has: a device block comes back Normal, an old one accessed
+ * (stage2_split_walker carries `prot` only).
  */
 export function splitLinux(t: Table, ia: InputAddress, size: number, cache: number): Outcome<undefined> {
   const range = rangeOf(t.plan, ia, size);
@@ -169,6 +188,10 @@ export function splitLinux(t: Table, ia: InputAddress, size: number, cache: numb
     return failure;
   }
   return visitor.exhausted
-    ? refused('split.no-pages', `The split cache of ${String(cache)} pages was used up inside the range.`, 'Linux stage2_split_walker: -ENOMEM')
+    ? refused(
+        'split.no-pages',
+        `The split cache of ${String(cache)} pages was used up inside the range.`,
+        'Linux stage2_split_walker: -ENOMEM',
+      )
     : DONE;
 }

@@ -1,4 +1,15 @@
-import type { CmoEffect, Coherence, EffectSink, EntryEffect, Failure, Format, PageTableOptions, TableMemory, TlbiStep, Words } from '@granule/contract';
+import type {
+  CmoEffect,
+  Coherence,
+  EffectSink,
+  EntryEffect,
+  Failure,
+  Format,
+  PageTableOptions,
+  TableMemory,
+  TlbiStep,
+  Words,
+} from '@granule/contract';
 import { levelIndex, refused } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { alignDown, alignUp, hex } from '@granule/geometry/bits';
@@ -11,7 +22,8 @@ import type { Tables } from './walk.js';
 import { tableWord } from './walk.js';
 
 /**
- * One live translation table: what all operations share. Counts, pages taken and given, and every effect go through here, so that they agree.
+ * One live translation table: what all operations share. Counts, pages taken and given, and every effect go through here, so that they
+ * agree.
  */
 export class Table implements Tables {
   readonly format: Format;
@@ -53,32 +65,43 @@ export class Table implements Tables {
     return this.memory.counts[word >>> this.pageOfWord];
   }
 
-  /** Walks to the level-3 table for `ia` (within the input size) and keeps it in the cache, with its parent. False: the walk ends above level 3. */
-  findLeafTable(ia: InputAddress): boolean {
+  /**
+   * Walks to the level-3 table for `ia` (within the input size) and keeps it in the cache, with its parent. `grow`: missing tables are
+   * installed, as long as the pool has all of them. False: the walk ends above level 3 all the same, nothing changed.
+   */
+  findLeafTable(ia: InputAddress, grow: boolean): boolean {
     const { plan, memory, cache } = this;
     let table = this.rootWord;
     let start = 0;
     for (let li = (plan.startLevel + 1) | 0; li < 4; li++) {
       const index = ((ia - start) * plan.inverse[li]) | 0;
-      const word = table + 2 * index;
-      if ((memory.words[word] & plan.typeMask[li]) !== plan.tableType[li]) {
+      const word = (table + 2 * index) | 0;
+      start += index * plan.span[li];
+      if ((memory.words[word] & plan.typeMask[li]) === plan.tableType[li]) {
+        table = tableWord(memory, plan, memory.words[word], memory.words[word + 1]);
+      } else if (grow && (memory.words[word] | memory.words[word + 1]) === 0 && this.needPages(4 - li) === undefined) {
+        table = this.linkTable(word, (li - 1) as Level, start);
+      } else {
         return false;
       }
-      if (li === 3 && plan.startLevel < 2) {
+      if (li === 2) {
         cache.parentStart = start;
         cache.parentTable = table;
       }
-      start += index * plan.span[li];
-      table = tableWord(memory, plan, memory.words[word], memory.words[word + 1]);
     }
-    if (plan.startLevel === 3) {
-      return false;
-    }
-    if (this.sink === undefined) {
+    if (this.sink === undefined && plan.startLevel < 3) {
       cache.leafStart = start;
       cache.leafTable = table;
     }
-    return true;
+    return plan.startLevel < 3;
+  }
+
+  /** Puts an empty table into a zero entry of `level`. */
+  private linkTable(word: number, level: Level, address: InputAddress): number {
+    const child = this.takePage();
+    const entry = this.descriptorFor(child, this.tableBits);
+    writeEntry(this, word, entry.lo, entry.hi, level, address, true);
+    return child;
   }
 
   /** Takes one zeroed page and returns its first word. The caller has made sure that there is one ({@link needPages}). */
@@ -126,12 +149,16 @@ function plainTableBits(format: Format): Words {
 }
 
 /**
- * The walked range of an operation, as Linux forms it: the offset of `ia` within its page is dropped first, then the size is added and rounded up
- * (kvm_pgtable_walk). An end of exactly 2^iaBits is legal.
+ * The walked range of an operation, as Linux forms it: the offset of `ia` within its page is dropped first, then the size is added and
+ * rounded up (kvm_pgtable_walk). An end of exactly 2^iaBits is legal.
  */
 export function rangeOf(plan: Plan, ia: InputAddress, size: number): { readonly start: number; readonly end: number } | Failure {
   if (!isExact(ia) || !isExact(size)) {
-    return refused('range.not-integer', `Address ${String(ia)} and size ${String(size)} must be whole numbers of bytes from 0 up to 2^52.`, 'granule: exact addresses');
+    return refused(
+      'range.not-integer',
+      `Address ${String(ia)} and size ${String(size)} must be whole numbers of bytes from 0 up to 2^52.`,
+      'granule: exact addresses',
+    );
   }
   if (size === 0) {
     return refused('range.empty', `Size 0 at ${hex(ia)} covers nothing.`, 'granule: an operation names at least a byte');
@@ -213,7 +240,16 @@ export function emitWrite(
 /**
  * Writes one entry and tells the sink. Counts follow. The only place where a single descriptor is written.
  */
-export function writeEntry(t: Table, word: number, lo: number, hi: number, level: Level, address: InputAddress, release: boolean, before?: readonly EntryEffect[]): void {
+export function writeEntry(
+  t: Table,
+  word: number,
+  lo: number,
+  hi: number,
+  level: Level,
+  address: InputAddress,
+  release: boolean,
+  before?: readonly EntryEffect[],
+): void {
   const words = t.memory.words;
   const old = t.sink === undefined ? undefined : words.slice(word, word + 2);
   const had = (words[word] | words[word + 1]) === 0 ? 0 : 1;

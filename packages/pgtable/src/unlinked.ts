@@ -15,13 +15,24 @@ export interface Unlinked {
 }
 
 /**
- * Builds a table of `level` that maps its whole span from `output` on by leaves of `toLevel`, linked nowhere: no walk can reach it, so nothing is owed to
- * any TLB. `output` must be aligned to the span (`unlinked.misaligned`). Source: Linux kvm_pgtable_stage2_create_unlinked.
+ * Builds a table of `level` that maps its whole span from `output` on by leaves of `toLevel`, linked nowhere: no walk can reach it, so
+ * nothing is owed to any TLB. `output` must be aligned to the span (`unlinked.misaligned`). Source: Linux
+ * kvm_pgtable_stage2_create_unlinked.
  */
-export function createUnlinked(t: Table, level: Level, output: OutputAddress, attributes: AttributeRequest, toLevel: Level): Outcome<Unlinked> {
+export function createUnlinked(
+  t: Table,
+  level: Level,
+  output: OutputAddress,
+  attributes: AttributeRequest,
+  toLevel: Level,
+): Outcome<Unlinked> {
   const above = level - 1;
   if (!isAligned(output, t.plan.shift[levelIndex(above)])) {
-    return refused('unlinked.misaligned', `Output ${hex(output)} is not aligned to the span of a level ${String(level)} table.`, 'Linux kvm_pgtable_stage2_create_unlinked');
+    return refused(
+      'unlinked.misaligned',
+      `Output ${hex(output)} is not aligned to the span of a level ${String(level)} table.`,
+      'Linux kvm_pgtable_stage2_create_unlinked',
+    );
   }
   const patterns = leafPatterns(t, attributes);
   if ('kind' in patterns) {
@@ -41,7 +52,11 @@ export function createUnlinked(t: Table, level: Level, output: OutputAddress, at
 export function freeUnlinked(t: Table, unlinked: Unlinked): Outcome<undefined> {
   const word = t.memory.wordOf(unlinked.table, t.plan.pageBytes) | 0;
   if (word < 0) {
-    return refused('unlinked.unknown', `${hex(unlinked.table)} is not a table page of this memory.`, 'granule: tables live in table memory');
+    return refused(
+      'unlinked.unknown',
+      `${hex(unlinked.table)} is not a table page of this memory.`,
+      'granule: tables live in table memory',
+    );
   }
   freeSubtree(t, word, unlinked.level, true);
   return DONE;

@@ -52,7 +52,9 @@ class Unmap implements Visitor {
     return run.count;
   }
 
-  /** A table that has become empty: its entry is cleared, intermediate levels are invalidated without level hint, the page is given back. */
+  /**
+   * A table that has become empty: its entry is cleared, intermediate levels are invalidated without level hint, the page is given back.
+   */
   leave(run: Run): number {
     const { t } = this;
     if (t.countAt(run.child) !== 0) {
@@ -76,7 +78,7 @@ class Unmap implements Visitor {
       t.count(run.word, -count);
       return;
     }
-    for (let i = 0; i < count; ) {
+    for (let i = 0; i < count;) {
       const word = run.word + 2 * i;
       const n = run.kind === ENTRY.leaf ? uniformRun(t.plan, words, word, count - i, run.level) : count - i;
       const address = run.address + i * span;
@@ -103,9 +105,10 @@ class Unmap implements Visitor {
  * exact: exactly the range; a block that sticks out is split first (`pool.exhausted`, nothing changed, where that lacks a page).
  * linux: a block that the range touches goes whole; the rest of it faults again (kvm_pgtable_stage2_unmap).
  *
- * TLB: each leaf is invalidated by its own sequence (`tlbi: 'each'`), or the range at the end (`deferred`; freed tables still at once), or not at all.
- * Cache: each cacheable leaf is cleaned and invalidated to PoC after its invalidation, without FEAT_S2FWB; while that is owed nothing can be deferred, and
- * `deferred` is the same as `each`. In linux mode it is so too without range invalidation (stage2_unmap_defer_tlb_flush).
+ * TLB: each leaf is invalidated by its own sequence (`tlbi: 'each'`), or the range at the end (`deferred`; freed tables still at once), or
+ * not at all.
+ * Cache: each cacheable leaf is cleaned and invalidated to PoC after its invalidation, without FEAT_S2FWB; while that is owed nothing can
+ * be deferred, and `deferred` is the same as `each`. In linux mode it is so too without range invalidation (stage2_unmap_defer_tlb_flush).
  */
 export function unmap(t: Table, ia: InputAddress, size: number, options: UnmapOptions): Outcome<undefined> {
   const range = rangeOf(t.plan, ia, size);

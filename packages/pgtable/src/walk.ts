@@ -14,15 +14,15 @@ export interface Tables {
   /** Physical address of the entry table(s). */
   readonly root: OutputAddress;
   /**
-   * True: no entry of these tables is annotated or reserved, so that a level-3 table with as many non-zero entries as it has is all leaves and need not be
-   * read to know it. An image cannot tell.
+   * True: no entry of these tables is annotated or reserved, so that a level-3 table with as many non-zero entries as it has is all leaves
+   * and need not be read to know it. An image cannot tell.
    */
   readonly unannotated?: boolean;
 }
 
 /**
- * Neighbouring entries of one kind in one table, inside the range that is walked; a table entry is always a run of one. One object is reused for a whole
- * walk: read it, do not keep it.
+ * Neighbouring entries of one kind in one table, inside the range that is walked; a table entry is always a run of one. One object is
+ * reused for a whole walk: read it, do not keep it.
  */
 export interface Run {
   kind: EntryKind;
@@ -50,18 +50,21 @@ export const STOP = -1;
 
 export interface Visitor {
   /**
-   * A run of zero, annotated or leaf entries. Answers how many entries it dealt with (`run.count`: all; fewer: the rest is read again and comes as another
-   * run; 0: read this entry again, it is a table now), or {@link STOP}.
+   * A run of zero, annotated or leaf entries. Answers how many entries it dealt with (`run.count`: all; fewer: the rest is read again and
+   * comes as another run; 0: read this entry again, it is a table now), or {@link STOP}.
    */
   visit(run: Run): number;
   /**
-   * A table entry, before its table is walked; afterwards the entry is read again, and the walk descends if it still is a table and passes over it
-   * otherwise. Answers STOP to stop.
+   * A table entry, before its table is walked; afterwards the entry is read again, and the walk descends if it still is a table and passes
+   * over it otherwise. Answers STOP to stop.
    */
   enter?(run: Run): number;
   /** The same table entry, after its table was walked. */
   leave?(run: Run): number;
-  /** A table entry whose table is not in memory (or the memory's page limit is reached). Answers STOP to stop, anything else to pass over it. Absent: stop. */
+  /**
+   * A table entry whose table is not in memory (or the memory's page limit is reached). Answers STOP to stop, anything else to pass over
+   * it. Absent: stop.
+   */
   lost?(run: Run, reason: 'outside-memory' | 'page-limit'): number;
 }
 
@@ -72,8 +75,8 @@ export type WalkEnd = Failure | undefined;
 export const TABLE_BUDGET = 2 ** 22;
 
 /**
- * Visits every run of [start, end) in order, once per run, descending into tables. The range must lie inside the format's input size; it need not be
- * aligned. No TLB or cache maintenance of its own.
+ * Visits every run of [start, end) in order, once per run, descending into tables. The range must lie inside the format's input size; it
+ * need not be aligned. No TLB or cache maintenance of its own.
  *
  * Source: Linux __kvm_pgtable_walk (arch/arm64/kvm/hyp/pgtable.c), with runs in place of entries.
  */
@@ -83,7 +86,18 @@ export function walk(tables: Tables, start: InputAddress, end: InputAddress, vis
   if (rootWord < 0) {
     return lostTable(tables.root, plan.startLevel, rootWord, 'the entry table');
   }
-  const w: Walk = { plan, memory: tables.memory, unannotated: tables.unannotated === true, start, end, visitor, run: newRun(), budget, failure: undefined };
+  const w: Walk = {
+    plan,
+    memory: tables.memory,
+    unannotated: tables.unannotated === true,
+    start,
+    end,
+    visitor,
+    run: newRun(),
+    budget,
+    allowed: budget,
+    failure: undefined,
+  };
   walkEntryTables(w, tables.root, rootWord);
   return w.failure;
 }
@@ -96,7 +110,9 @@ interface Walk {
   readonly end: number;
   readonly visitor: Visitor;
   readonly run: Run;
+  /** Tables that may still be entered, of `allowed`. */
   budget: number;
+  readonly allowed: number;
   failure: Failure | undefined;
 }
 
@@ -189,7 +205,7 @@ function walkTableEntry(w: Walk, level: Level, table: number, i: number, address
   if (w.budget-- <= 0) {
     w.failure = refused(
       'walk.too-many-tables',
-      `The walk entered as many tables as it may (${String(TABLE_BUDGET)}): the tables refer to each other over and over.`,
+      `The walk entered as many tables as it may (${String(w.allowed)}): the tables refer to each other over and over.`,
       'granule: bounded time on hostile images',
     );
     return false;
@@ -236,8 +252,16 @@ function passLost(w: Walk, reason: number): boolean {
 
 function lostTable(pa: OutputAddress, level: Level, reason: number, what: string): Failure {
   return reason === -2
-    ? refused('walk.page-limit', `The limit of loaded table pages is reached at ${hex(pa)}, ${what} (level ${String(level)}).`, 'granule: bounded memory on hostile images')
-    : refused('walk.table-outside-memory', `The table at ${hex(pa)}, ${what} (level ${String(level)}), is not in memory.`, 'DDI 0487 D8.2: a walk reads memory');
+    ? refused(
+        'walk.page-limit',
+        `The limit of loaded table pages is reached at ${hex(pa)}, ${what} (level ${String(level)}).`,
+        'granule: bounded memory on hostile images',
+      )
+    : refused(
+        'walk.table-outside-memory',
+        `The table at ${hex(pa)}, ${what} (level ${String(level)}), is not in memory.`,
+        'DDI 0487 D8.2: a walk reads memory',
+      );
 }
 
 /** First word of the table that a table descriptor names; negative as {@link TableMemory.wordOf}. */

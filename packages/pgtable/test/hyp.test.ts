@@ -2,7 +2,26 @@ import type { AttributeRequest } from '@granule/contract';
 import { ENTRY } from '@granule/contract';
 import { describe, expect, it } from 'vitest';
 import { hypDestroy, hypMap, hypUnmap } from '../src/hyp/index.js';
-import { type Bench, type BenchOptions, G, K, M, PAGE, RO, RW, RX, answer, at, bench, effects, kinds, shown, snapshot, stage1, value } from './support.js';
+import {
+  type Bench,
+  type BenchOptions,
+  G,
+  K,
+  M,
+  PAGE,
+  RO,
+  RW,
+  RX,
+  answer,
+  at,
+  bench,
+  effects,
+  kinds,
+  shown,
+  snapshot,
+  stage1,
+  value,
+} from './support.js';
 
 /** Attr0 Device-nGnRnE, Attr1 Device-nGnRE, Attr2 Normal Non-cacheable, Attr4 Normal Write-Back. */
 const MAIR = 0xff_0044_0400n;
@@ -117,7 +136,11 @@ describe('hyp map over a valid entry that says otherwise', () => {
     value(hypMap(b.table, 2 * PAGE, PAGE, 9 * PAGE, RW));
     const outcome = hypMap(b.table, 0, 4 * PAGE, 0, RW, { mode: 'linux' });
     expect(outcome).toMatchObject({ kind: 'refused', id: 'hyp.would-change', progress: 2 * PAGE });
-    expect([shown(b.table, 0), shown(b.table, PAGE), shown(b.table, 3 * PAGE)]).toEqual(['level 3 leaf 0x0 RW-', 'level 3 leaf 0x1000 RW-', 'level 3 zero']);
+    expect([shown(b.table, 0), shown(b.table, PAGE), shown(b.table, 3 * PAGE)]).toEqual([
+      'level 3 leaf 0x0 RW-',
+      'level 3 leaf 0x1000 RW-',
+      'level 3 zero',
+    ]);
     expect(kinds(b).slice(-2)).toEqual(['dsb ishst', 'isb']);
   });
 
@@ -131,7 +154,7 @@ describe('hyp map over a valid entry that says otherwise', () => {
     expect(b.log.effects).toEqual([]);
   });
 
-  it('linux: at an upper level a table is installed over the live block without break-before-make, and the rest of the block is lost', () => {
+  it("linux: at an upper level a table overwrites the live block without break-before-make, and the block's rest is lost", () => {
     const b = withBlock();
     value(hypMap(b.table, 2 * M + PAGE, PAGE, 7 * PAGE, RW, { mode: 'linux' }));
     expect([shown(b.table, 2 * M), shown(b.table, 2 * M + PAGE), shown(b.table, 4 * M - 1)]).toEqual([

@@ -1,6 +1,16 @@
 import { armv8 } from '@granule/armv8';
-import { type Recorder, fake, effectText, expandAll, recorder } from '@granule/conformance';
-import type { AttributeRequest, Backend, Coherence, Effect, Features, Format, FormatConfig, LookupResult, Outcome } from '@granule/contract';
+import { type Recorder, effectText, expandAll, recorder } from '@granule/conformance';
+import type {
+  AttributeRequest,
+  Backend,
+  Coherence,
+  Effect,
+  Features,
+  Format,
+  FormatConfig,
+  LookupResult,
+  Outcome,
+} from '@granule/contract';
 import { ENTRY } from '@granule/contract';
 import { type Granule, type Level, type TableGeometry, entrySpan, stage1Geometry, stage2Geometry } from '@granule/geometry';
 import { type TableArena, createTableArena } from '@granule/memory';
@@ -55,11 +65,22 @@ export interface BenchOptions {
 
 /** A table in an arena of its own; by default ARMv8 stage 2, 4K, 40-bit IPA, with a recorder. */
 export function bench(options: BenchOptions = {}): Bench {
-  const { backend = armv8, regime = 's2', geometry = stage2('4K', 40), features = {}, config = {}, pages = 64, coherence, recorded = true } = options;
+  const {
+    backend = armv8,
+    regime = 's2',
+    geometry = stage2('4K', 40),
+    features = {},
+    config = {},
+    pages = 64,
+    coherence,
+    recorded = true,
+  } = options;
   const format = value(backend.format(regime, { geometry, features, ...config }));
   const memory = createTableArena({ pageShift: geometry.pageShift, base: BASE, initialPages: pages, maxPages: pages });
   const log = recorder();
-  const table = value(createPageTable({ format, memory, ...(recorded ? { sink: log } : {}), ...(coherence === undefined ? {} : { coherence }) }));
+  const table = value(
+    createPageTable({ format, memory, ...(recorded ? { sink: log } : {}), ...(coherence === undefined ? {} : { coherence }) }),
+  );
   log.drain();
   return { format, memory, table, log };
 }
@@ -70,7 +91,7 @@ export function at(table: GranulePageTable, ia: number): LookupResult {
   return out;
 }
 
-const PERMISSIONS = (format: Format, { lo, hi, level }: LookupResult): string => {
+const permissions = (format: Format, { lo, hi, level }: LookupResult): string => {
   const a = format.decodeLeaf(lo, hi, level);
   return `${a.read ? 'R' : '-'}${a.write ? 'W' : '-'}${a.px || a.ux ? 'X' : '-'}`;
 };
@@ -84,7 +105,7 @@ export function shown(table: GranulePageTable, ia: number): string {
     case ENTRY.annotated:
       return `level ${out.level} annotated`;
     case ENTRY.leaf:
-      return `level ${out.level} leaf 0x${out.output.toString(16)} ${PERMISSIONS(table.format, out)}`;
+      return `level ${out.level} leaf 0x${out.output.toString(16)} ${permissions(table.format, out)}`;
     case ENTRY.table:
       return 'table';
   }
@@ -98,28 +119,27 @@ export interface Snapshot {
 }
 
 /** The whole arena: words, counts, pages. */
-export const snapshot = ({ words, counts, taken, free }: TableArena): Snapshot => ({ words: words.slice(), counts: counts.slice(), taken, free });
-
-export const FAKE_AND_ARMV8: readonly Backend[] = [fake, armv8];
+export const snapshot = ({ words, counts, taken, free }: TableArena): Snapshot => ({
+  words: words.slice(),
+  counts: counts.slice(),
+  taken,
+  free,
+});
 
 /** The effects since the last drain, runs expanded, one line each, without leading zeros. */
 export function effects({ log, format }: Bench): readonly string[] {
   return expanded(log.drain(), format).map((each) => effectText(each).replace(/0x0+(?=[0-9a-f])/g, '0x'));
 }
 
-export const expanded = (list: readonly Effect[], format: Format): readonly Effect[] => expandAll(list, (level) => entrySpan(format.geometry.granule, level));
+export const expanded = (list: readonly Effect[], format: Format): readonly Effect[] =>
+  expandAll(list, (level) => entrySpan(format.geometry.granule, level));
 
 /** The effects by type and name alone, without addresses: `write`, `tlbi IPAS2E1IS`, `dsb ish`. */
 export function kinds(theBench: Bench): readonly string[] {
   return expanded(theBench.log.drain(), theBench.format).map((each) => {
-    switch (each.type) {
-      case 'tlbi':
-      case 'cmo':
-        return `${each.type} ${each.op}`;
-      case 'dsb':
-        return `dsb ${each.domain}`;
-      default:
-        return each.type;
+    if (each.type === 'tlbi' || each.type === 'cmo') {
+      return `${each.type} ${each.op}`;
     }
+    return each.type === 'dsb' ? `dsb ${each.domain}` : each.type;
   });
 }

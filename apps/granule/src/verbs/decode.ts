@@ -71,7 +71,11 @@ function formatOf(options: Options): Format {
   const common = { granule, paBits: bits, ds: lpa2, features: { lpa: wide, lpa2, lva: true, ttst: true } };
   const stage2 = options.regime === 's2';
   const geometry = valueOf(stage2 ? stage2Geometry({ ...common, ipaBits: bits }) : stage1Geometry({ ...common, vaBits: bits }));
-  const extra: Partial<FormatConfig> = stage2 ? { fwb: features.s2fwb === true } : options.mair === undefined ? {} : { mair: wordOf(options.mair, '--mair') };
+  const extra: Partial<FormatConfig> = stage2
+    ? { fwb: features.s2fwb === true }
+    : options.mair === undefined
+      ? {}
+      : { mair: wordOf(options.mair, '--mair') };
   return valueOf(armv8.format(options.regime, { geometry, features, ...extra }), '--regime');
 }
 

@@ -30,7 +30,9 @@ Example:
 export function command(): Command {
   return new Command('geometry')
     .summary('levels, start level, entry tables and VTCR of a configuration, or why it is illegal')
-    .description('The shape of a translation table: levels, start level, entry tables, bytes and alignment, VTCR. Exit code 1 where it is illegal.')
+    .description(
+      'The shape of a translation table: levels, start level, entry tables, bytes and alignment, VTCR. Exit code 1 where it is illegal.',
+    )
     .option('--arch <NAME>', 'armv8', 'armv8')
     .option('--granule <SIZE>', '4K, 16K or 64K', '4K')
     .option('--ipa <BITS>', 'stage 2: input address size (default 40)')
@@ -70,7 +72,12 @@ function shape(request: Request, options: Options): Outcome<TableGeometry> {
     ...(options.startLevel === undefined ? {} : { startLevel: levelOf(options.startLevel, '--start-level') }),
     ...(options.hostVa === undefined
       ? {}
-      : { host: { granule: granuleOf(options.hostGranule ?? options.granule, '--host-granule'), vaBits: countOf(options.hostVa, '--host-va') } }),
+      : {
+          host: {
+            granule: granuleOf(options.hostGranule ?? options.granule, '--host-granule'),
+            vaBits: countOf(options.hostVa, '--host-va'),
+          },
+        }),
   });
 }
 
@@ -90,7 +97,14 @@ function answer(request: Request, options: Options): Answer {
   const { oaBits, startLevel, levels, entryTables, entryBytes, entryAlignment } = made.value;
   const vtcr = stage === 2 ? armv8.registers.encodeStage2({ geometry: made.value, features: request.features }) : undefined;
   return {
-    granule, ...input, paBits: oaBits, startLevel, levels, entryTables, entryBytes, entryAlignment,
+    granule,
+    ...input,
+    paBits: oaBits,
+    startLevel,
+    levels,
+    entryTables,
+    entryBytes,
+    entryAlignment,
     ...(vtcr?.kind === 'done' ? { vtcr: hex(vtcr.value.vtcr) } : {}),
   };
 }
@@ -151,7 +165,9 @@ function description(request: Request, found: Answer, options: Options): readonl
 const GRANULES = ['4K', '16K', '64K'] as const;
 
 function printAll(features: Partial<Features>, options: Options): void {
-  const rows = GRANULES.flatMap((granule) => [32, 36, 40, 42, 44, 48, 52].map((bits) => answer({ granule, stage: 2, bits, features }, options)));
+  const rows = GRANULES.flatMap((granule) =>
+    [32, 36, 40, 42, 44, 48, 52].map((bits) => answer({ granule, stage: 2, bits, features }, options)),
+  );
   if (options.json === true) {
     printJson({ schema: 'granule-geometry/1', configurations: rows });
     return;
@@ -160,7 +176,14 @@ function printAll(features: Partial<Features>, options: Options): void {
   for (const row of rows) {
     const cell = (name: string, width: number): string => textOf(row, name).padStart(width);
     const head = `${cell('granule', 7)}  ${cell('ipaBits', 3)}`;
-    const columns = [cell('paBits', 2), cell('levels', 6), cell('startLevel', 5), cell('entryTables', 12), cell('entryBytes', 11), cell('entryAlignment', 9)];
+    const columns = [
+      cell('paBits', 2),
+      cell('levels', 6),
+      cell('startLevel', 5),
+      cell('entryTables', 12),
+      cell('entryBytes', 11),
+      cell('entryAlignment', 9),
+    ];
     const text = `${head}  ${[...columns, cell('vtcr', 18)].join('  ')}`;
     print(row.refused === undefined ? `${text}\n` : `${head}  ${colour.dim(row.refused.sentence)}\n`);
   }

@@ -1,14 +1,27 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
 import {
-  addressPrinter, dump, type Image, type Mapping, mappingHeading, mappingRow, readMappings, type RegimeTables, type Scan, scanJson, summaryLines,
-  titleLine, walkAddress,
+  addressPrinter,
+  dump,
+  type Image,
+  type Mapping,
+  mappingHeading,
+  mappingRow,
+  readMappings,
+  type RegimeTables,
+  replayOps,
+  type ReplayReport,
+  type Scan,
+  scanJson,
+  summaryLines,
+  titleLine,
+  walkAddress,
 } from '@granule/lab';
 import { hex } from '@granule/geometry/bits';
 import { valueOf } from '../failures.js';
-import { openImageFiles } from '../images.js';
+import { BACKENDS, openImageFiles } from '../images.js';
 import { colour, printJson, printLines } from '../output.js';
-import { BUNDLED_RUN, linesOfFile, openRun, type RunDirectory } from '../runs.js';
+import { BUNDLED_RUN, linesOfFile, openRun, type RunDirectory, runFiles } from '../runs.js';
 import { slotMap } from '../slot-map.js';
 import { walkJson, walkLines } from '../walk-text.js';
 
@@ -28,7 +41,9 @@ Example:
 export function command(): Command {
   return new Command('tour')
     .summary('the tables of a bundled real machine, read, replayed and walked')
-    .description('What granule does, on a real machine that comes with it: the stage-2 map of a running VM, its replay, the kernel\'s own dump, a walk.')
+    .description(
+      "What granule does, on a bundled real machine: the stage-2 map of a running VM, its replay, the kernel's own dump, a walk.",
+    )
     .option('--full', 'every row of the map')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLE)
@@ -88,6 +103,21 @@ function textLine({ checkpoint, equal, total }: TextComparison): string {
   return `${checkpoint}: ${equal === total ? colour.green(count) : colour.red(count)}`;
 }
 
+/** The replay as one line a table and checkpoint, and `N of N mappings equal`. */
+function replayLines(report: ReplayReport): readonly string[] {
+  const operations = Object.entries(report.operations).map(([name, { done }]) => `${done} ${name}`);
+  const tables = report.checkpoints.flatMap(({ name, tables: compared }) =>
+    compared.map(({ name: table, mappings, tablePages }) => {
+      const pages = tablePages.ours.reduce((sum, count) => sum + count, 0);
+      const { equal, total, identical } = mappings;
+      return `${name}: ${table}: ${equal} of ${total} mappings equal, ${identical} bit for bit; ${pages} table pages`;
+    }),
+  );
+  const { equal, mappings } = report.totals;
+  const verdict = `${equal} of ${mappings} mappings equal`;
+  return [`done: ${operations.join(', ')}`, ...tables, report.exact ? colour.green(verdict) : colour.red(verdict)];
+}
+
 const heading = (number: number, text: string): string => `\n${colour.bold(`${number}. ${text}`)}`;
 
 function run(options: Options): void {
@@ -96,20 +126,25 @@ function run(options: Options): void {
   const map = readMap(image);
   const texts = recorded.checkpoints.flatMap((checkpoint) => compareTexts(recorded, checkpoint) ?? []);
   const walk = valueOf(walkAddress(image, 'el10', ADDRESS));
-  const sound = map.scan.findings.length === 0 && texts.every(({ equal, total }) => equal === total) && walk.end.kind === 'translated';
+  const replay = valueOf(replayOps({ files: runFiles(recorded.path), backends: BACKENDS }));
+  const sound =
+    map.scan.findings.length === 0 && replay.exact && texts.every(({ equal, total }) => equal === total) && walk.end.kind === 'translated';
   process.exitCode = sound ? 0 : 1;
   if (options.json === true) {
-    printJson({ schema: 'granule-tour/1', run: recorded.about.run, kernel: recorded.about.kernel, map: scanJson(map.scan), texts, walk: walkJson(walk) });
+    const { run: name, kernel } = recorded.about;
+    printJson({ schema: 'granule-tour/1', run: name, kernel, map: scanJson(map.scan), replay: replay.totals, texts, walk: walkJson(walk) });
     return;
   }
-  const { kernel, cpu } = recorded.about;
+  const { run: name, kernel, cpu } = recorded.about;
   printLines([
-    `A real machine, bundled: Linux ${kernel.split(' ')[2]} with KVM on ${cpu}, stopped while its VM ran (run ${recorded.about.run}, ${CHECKPOINT}).`,
-    heading(1, 'The stage-2 map of the VM, read from the kernel\'s memory'),
+    `A real machine, bundled: Linux ${kernel.split(' ')[2]} with KVM on ${cpu}, stopped while its VM ran (run ${name}, ${CHECKPOINT}).`,
+    heading(1, "The stage-2 map of the VM, read from the kernel's memory"),
     ...mapLines(map, recorded, options.full === true),
-    heading(2, 'The kernel\'s own dump of the same tables (stage2_page_tables)'),
+    heading(2, "The page-table operations of its trace, replayed and compared with the kernel's tables"),
+    ...replayLines(replay),
+    heading(3, "The kernel's own dump of the same tables (stage2_page_tables)"),
     ...texts.map(textLine),
-    heading(3, `One guest address through both stages: VA ${hex(ADDRESS)}`),
+    heading(4, `One guest address through both stages: VA ${hex(ADDRESS)}`),
     ...walkLines(walk),
     ...nextLines(recorded.path),
   ]);
@@ -118,8 +153,8 @@ function run(options: Options): void {
 function nextLines(path: string): readonly string[] {
   const image = `${path.replace(`${process.cwd()}/`, '')}/${CHECKPOINT}.core.gz`;
   return [
-    heading(4, 'Next'),
-    `  npx granule dump ${image} --regime el10 --filter wx    (what the guest may write and execute; --format html -h)`,
-    `  npx granule geometry --granule 16K --ipa 42 --host-granule 16K --host-va 36    (a configuration that is refused, and why)`,
+    heading(5, 'Next'),
+    `  npx granule dump ${image} --regime el10 --filter wx`,
+    '  npx granule geometry --granule 16K --ipa 42 --host-granule 16K --host-va 36',
   ];
 }

@@ -35,12 +35,11 @@ export class OutputCodec {
     if (!Number.isSafeInteger(address) || address < 0) {
       return refused('oa.not-integer', `Output address ${address} is not an integer from 0.`, source);
     }
-    const shown = `0x${address.toString(16)}`;
     if (address >= 2 ** this.oaBits) {
-      return refused('oa.too-large', `Output address ${shown} does not fit the ${this.oaBits}-bit output size of this table.`, source);
+      return refused('oa.too-large', `Output address 0x${address.toString(16)} does not fit the ${this.oaBits}-bit output size of this table.`, source);
     }
     if (address % 2 ** alignShift !== 0) {
-      return refused('oa.not-aligned', `Output address ${shown} is not a multiple of 0x${(2 ** alignShift).toString(16)}.`, source);
+      return refused('oa.not-aligned', `Output address 0x${address.toString(16)} is not a multiple of 0x${(2 ** alignShift).toString(16)}.`, source);
     }
     const top = Math.floor(address / this.topScale);
     const plain = (address - top * this.topScale) as OutputAddress;

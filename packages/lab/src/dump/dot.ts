@@ -17,7 +17,9 @@ interface Node {
   more: number;
 }
 
-/** Graphviz: one node a table with its first mappings, one edge a table entry. Made at the end of a table, since a node is known only then. */
+/**
+ * Graphviz: one node a table with its first mappings, one edge a table entry. Made at the end of a table, since a node is known only then.
+ */
 export function dotWriter(write: Write): DumpWriter {
   let nodes = new Map<string, Node>();
   let print: AddressPrinter = hex;

@@ -29,8 +29,8 @@ export interface DumpOptions {
 }
 
 /**
- * Prints every mapping of a regime in order, as it is found: memory does not grow with the number of mappings but in the `dot` format, which holds one
- * node a table. Answers one scan for each table in the range; a finding in any of them is what exit code 1 stands for.
+ * Prints every mapping of a regime in order, as it is found: memory does not grow with the number of mappings but in the `dot` format,
+ * which holds one node a table. Answers one scan for each table in the range; a finding in any of them is what exit code 1 stands for.
  */
 export function dump(options: DumpOptions, write: Write): readonly Scan[] {
   const out = buffered(write);
@@ -42,7 +42,9 @@ export function dump(options: DumpOptions, write: Write): readonly Scan[] {
     if (part !== undefined) {
       writer.beginTable?.(tables);
       const scan = readMappings(tables, sinkOf(writer, options.filter), {
-        ...part, ...(options.merge === undefined ? {} : { merge: options.merge }), ...(options.revisits === undefined ? {} : { revisits: options.revisits }),
+        ...part,
+        ...(options.merge === undefined ? {} : { merge: options.merge }),
+        ...(options.revisits === undefined ? {} : { revisits: options.revisits }),
       });
       writer.endTable?.(tables, scan);
       scans.push(scan);

@@ -117,7 +117,12 @@ export function leafDescriber(tables: RegimeTables): (lo: number, hi: number, le
     const place = above * 8 + level + 1;
     const slot = (bitsLo ^ (bitsLo >>> 6) ^ (bitsHi >>> 20)) & (SLOTS - 1);
     const found = recent[slot];
-    if (found !== undefined && recentBits[3 * slot] === bitsLo && recentBits[3 * slot + 1] === bitsHi && recentBits[3 * slot + 2] === place) {
+    if (
+      found !== undefined &&
+      recentBits[3 * slot] === bitsLo &&
+      recentBits[3 * slot + 1] === bitsHi &&
+      recentBits[3 * slot + 2] === place
+    ) {
       return found;
     }
     const key = `${place} ${bitsHi} ${bitsLo}`;

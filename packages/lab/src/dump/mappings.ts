@@ -67,8 +67,8 @@ export interface ScanOptions {
   /** Join neighbours; true by default. */
   readonly merge?: boolean;
   /**
-   * How many tables may be entered again, on top of four times each table there is (a table mapped into itself for the kernel's own use needs three),
-   * before the scan gives up; tables that refer to each other can be entered 2^36 times. Default 1024.
+   * How many tables may be entered again, on top of four times each table there is (a table mapped into itself for the kernel's own use
+   * needs three), before the scan gives up; tables that refer to each other can be entered 2^36 times. Default 1024.
    */
   readonly revisits?: number;
 }
@@ -141,13 +141,17 @@ class Scanner {
     const { start = 0, end = 2 ** geometry.iaBits } = this.#options;
     this.#tableCount[geometry.startLevel + 1] = geometry.entryTables;
     const common = { enter: (run: Run) => this.#onEnter(run), lost: (run: Run, reason: Lost) => this.#onLost(run, reason) };
-    const failure = this.#options.merge === false
-      ? walk(this.#tables, start, end, { ...common, visit: (run) => (run.kind === ENTRY.leaf ? this.#eachLeaf(run) : this.#onOther(run), run.count) })
-      : mappings(this.#tables, start, end, {
-          ...common,
-          leaves: (run, word, count, address) => this.#onLeaves(run, word, count, address),
-          other: (run) => this.#onOther(run),
-        });
+    const failure =
+      this.#options.merge === false
+        ? walk(this.#tables, start, end, {
+            ...common,
+            visit: (run) => (run.kind === ENTRY.leaf ? this.#eachLeaf(run) : this.#onOther(run), run.count),
+          })
+        : mappings(this.#tables, start, end, {
+            ...common,
+            leaves: (run, word, count, address) => this.#onLeaves(run, word, count, address),
+            other: (run) => this.#onOther(run),
+          });
     this.#flush();
     if (failure !== undefined) {
       this.#find(failure.id, failure.sentence);
@@ -264,7 +268,7 @@ class Scanner {
     this.#flush();
     this.#annotated += run.count;
     const { words } = this.#tables.memory;
-    for (let i = 0; i < run.count; ) {
+    for (let i = 0; i < run.count;) {
       const at = run.word + 2 * i;
       let same = 1;
       while (i + same < run.count && words[at + 2 * same] === words[at] && words[at + 2 * same + 1] === words[at + 1]) {
@@ -283,7 +287,10 @@ class Scanner {
     if (reserved) {
       const count = entries === 1 ? 'The entry' : `${entries} entries`;
       const value = hex(toBigint(lo, hi));
-      this.#find('entry.reserved', `${count} for ${this.#print(start)} (level ${run.level}), ${value}: valid, but this level has no such descriptor.`);
+      this.#find(
+        'entry.reserved',
+        `${count} for ${this.#print(start)} (level ${run.level}), ${value}: valid, but this level has no such descriptor.`,
+      );
     }
     this.#sink.hole?.({ start, end: start + entries * span, level: run.level, lo, hi, entries, reserved });
   }
@@ -300,7 +307,14 @@ class Scanner {
       this.#flush();
       const { memory } = this.#tables;
       const to = this.#tables.format.tableOutput(run.lo, run.hi);
-      this.#sink.table({ from: addressOfWord(memory, run.table, this.#pageShift), to, level, index: run.index, address: run.address, again });
+      this.#sink.table({
+        from: addressOfWord(memory, run.table, this.#pageShift),
+        to,
+        level,
+        index: run.index,
+        address: run.address,
+        again,
+      });
     }
     if (!again) {
       this.#seen.add(run.child);
@@ -310,7 +324,9 @@ class Scanner {
     return this.#onRevisit(run, level);
   }
 
-  /** The scan goes on below a table that it has seen, since its leaves count at every place where it hangs, until there have been too many. */
+  /**
+   * The scan goes on below a table that it has seen, since its leaves count at every place where it hangs, until there have been too many.
+   */
   #onRevisit(run: Run, level: Level): number {
     const table = hex(this.#tables.format.tableOutput(run.lo, run.hi));
     const entry = `the entry for ${this.#print(run.address)} (level ${run.level})`;
@@ -332,12 +348,23 @@ class Scanner {
     const entry = `the entry for ${this.#print(run.address)} (level ${run.level})`;
     if (reason === 'page-limit') {
       this.#gaveUp = true;
-      this.#find('table.page-limit', `The scan stopped at the table at ${table}, which ${entry} names: the limit of loaded table pages is reached.`);
+      this.#find(
+        'table.page-limit',
+        `The scan stopped at the table at ${table}, which ${entry} names: the limit of loaded table pages is reached.`,
+      );
       return STOP;
     }
     this.#find('table.outside-memory', `The table at ${table}, which ${entry} names, is not in the image.`);
     this.#flush();
-    this.#sink.hole?.({ start: run.address, end: run.address + this.#span(run.level), level: run.level, lo: 0, hi: 0, entries: 1, reserved: false });
+    this.#sink.hole?.({
+      start: run.address,
+      end: run.address + this.#span(run.level),
+      level: run.level,
+      lo: 0,
+      hi: 0,
+      entries: 1,
+      reserved: false,
+    });
     return 0;
   }
 }

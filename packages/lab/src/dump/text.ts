@@ -17,7 +17,8 @@ export function mappingRow(mapping: Mapping, print: AddressPrinter, permissionWi
   const attributes = leaf.attributes.filter((name) => name !== 'BLK').join(' ');
   const permissions = leaf.permissions.padEnd(permissionWidth);
   const output = addressDigits(mapping.output);
-  return `${range} ${size}  ${mapping.level}  ${leavesText(mapping).padEnd(10)}  ${output}  ${permissions}  ${leaf.type.padEnd(13)} ${attributes}`;
+  const type = leaf.type.padEnd(13);
+  return `${range} ${size}  ${mapping.level}  ${leavesText(mapping).padEnd(10)}  ${output}  ${permissions}  ${type} ${attributes}`;
 }
 
 /** The heading over {@link mappingRow}. */
@@ -38,7 +39,7 @@ export function textWriter(write: Write): DumpWriter {
   let width = 3;
   const hole = ({ start, end, level, lo, hi, entries, reserved }: Hole): void => {
     if (lo !== 0 || hi !== 0) {
-      const what = `${counted(entries, 'entry').replace('entrys', 'entries')} ${wordDigits(lo, hi)}, ${reserved ? 'reserved' : 'invalid but not zero'}`;
+      const what = `${counted(entries, 'entry', 'entries')} ${wordDigits(lo, hi)}, ${reserved ? 'reserved' : 'invalid but not zero'}`;
       write(`${print(start)}-${print(end)} ${formatSize(end - start).padStart(7)}  ${level}  ! ${what}\n`);
     }
   };

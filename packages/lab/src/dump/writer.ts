@@ -4,7 +4,9 @@ import type { Hole, Mapping, Scan, TableEdge } from './mappings.js';
 /** Takes text as it is produced, in pieces of any size. */
 export type Write = (text: string) => void;
 
-/** One output format: what it prints when. Tables come one after the other (a regime with two ranges has two), each with its rows in order. */
+/**
+ * One output format: what it prints when. Tables come one after the other (a regime with two ranges has two), each with its rows in order.
+ */
 export interface DumpWriter {
   readonly begin?: () => void;
   readonly beginTable?: (tables: RegimeTables) => void;

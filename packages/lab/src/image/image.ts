@@ -1,5 +1,14 @@
 import {
-  ENTRY, type Backend, type Features, type Outcome, type PhysicalReader, type RegimeRoot, type Registers, done, notModelled, refused,
+  ENTRY,
+  type Backend,
+  type Features,
+  type Outcome,
+  type PhysicalReader,
+  type RegimeRoot,
+  type Registers,
+  done,
+  notModelled,
+  refused,
 } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { createImageTables, translatedReader } from '@granule/memory';
@@ -17,6 +26,8 @@ export interface ImageInput {
   readonly backends: Readonly<Record<string, Backend>>;
   /** Overrides what the register names tell. */
   readonly arch?: string;
+  /** CPU model (`run.json`), for registers with the names of both architectures. */
+  readonly cpu?: string;
   /** Table pages that may be loaded for one regime, bytes; default 512 MiB. */
   readonly tableBytes?: number;
 }
@@ -38,16 +49,21 @@ export interface Image {
 const SOURCE = 'granule-registers/1';
 
 /**
- * Opens an image. Refused: `image.unknown-architecture`; not modelled: `image.no-backend` for an architecture whose backend was not handed in.
+ * Opens an image. Refused: `image.unknown-architecture`; not modelled: `image.no-backend` for an architecture whose backend was not handed
+ * in.
  */
 export function openImage(input: ImageInput): Outcome<Image> {
-  const arch = input.arch ?? architectureOf(input.registers);
+  const arch = input.arch ?? architectureOf(input.registers, input.cpu);
   const backend = input.backends[arch];
   if (backend !== undefined) {
     return done(new OpenImage(input, backend));
   }
   if (arch === 'armv7-lpae') {
-    return notModelled('image.no-backend', 'The registers are those of an ARMv7 machine (TTBCR), whose tables are not modelled yet.', SOURCE);
+    return notModelled(
+      'image.no-backend',
+      'The registers are those of an ARMv7 machine (TTBCR), whose tables are not modelled yet.',
+      SOURCE,
+    );
   }
   return refused('image.unknown-architecture', `The architecture ${arch} is not one of ${Object.keys(input.backends).join(', ')}.`, SOURCE);
 }
@@ -77,7 +93,11 @@ class OpenImage implements Image {
       return known;
     }
     if (this.#opening.has(name)) {
-      return refused('image.regime-cycle', `Regime ${name} has its tables at addresses of itself, by way of ${[...this.#opening].join(', ')}.`, SOURCE);
+      return refused(
+        'image.regime-cycle',
+        `Regime ${name} has its tables at addresses of itself, by way of ${[...this.#opening].join(', ')}.`,
+        SOURCE,
+      );
     }
     this.#opening.add(name);
     const opened = this.#open(name);
@@ -141,7 +161,16 @@ class OpenImage implements Image {
     const { tableBytes = 2 ** 29 } = this.#input;
     const memory = createImageTables(this.#reader(through), { pageShift, maxPages: Math.max(1, Math.floor(tableBytes / 2 ** pageShift)) });
     const control = this.#controls(format.regime, format.upper);
-    return { name, from: root.from, format, root: root.root, memory, backend: this.backend, ...control, ...(through === undefined ? {} : { through }) };
+    return {
+      name,
+      from: root.from,
+      format,
+      root: root.root,
+      memory,
+      backend: this.backend,
+      ...control,
+      ...(through === undefined ? {} : { through }),
+    };
   }
 
   #reader(through: RegimeTables | undefined): PhysicalReader {
@@ -164,9 +193,11 @@ class OpenImage implements Image {
   }
 }
 
-/** PA of an IPA, −1 where it does not translate. Permissions and access flag are left out: this is how the image is read, not what the machine allows. */
+/**
+ * PA of an IPA, −1 where it does not translate. Permissions and access flag are left out: this is how the image is read, not what the
+ * machine allows.
+ */
 function translateOnly(tables: RegimeTables, ia: InputAddress): OutputAddress {
   const found = newLookup();
   return lookup(tables, ia, found) && found.kind === ENTRY.leaf ? found.output : -1;
 }
-

@@ -18,9 +18,10 @@ function geometryOf(named: NamedRegime, features: Features): Outcome<TableGeomet
   const paBits = wide ? 52 : PA_RANGES.find((bits) => bits >= needed)!;
   const common = { granule, paBits, ds: lpa2, features: { ttst: true, lva: true, lpa: wide, lpa2 } };
   const { startLevel } = named;
-  const made = named.stage === 2
-    ? stage2Geometry({ ...common, ipaBits: named.iaBits, ...(startLevel === undefined ? {} : { startLevel: startLevel as Level }) })
-    : stage1Geometry({ ...common, vaBits: named.iaBits });
+  const made =
+    named.stage === 2
+      ? stage2Geometry({ ...common, ipaBits: named.iaBits, ...(startLevel === undefined ? {} : { startLevel: startLevel as Level }) })
+      : stage1Geometry({ ...common, vaBits: named.iaBits });
   if (made.kind !== 'done') {
     return refused('image.bad-regime', `Regime ${named.name}: ${made.sentence}.`, made.source);
   }
@@ -31,7 +32,8 @@ function geometryOf(named: NamedRegime, features: Features): Outcome<TableGeomet
 function agrees(named: NamedRegime, geometry: TableGeometry): Outcome<TableGeometry> {
   for (const field of ['startLevel', 'rootEntries'] as const) {
     if (named[field] !== undefined && named[field] !== geometry[field]) {
-      const why = `${geometry[field]} follows from ${geometry.granule} pages, ${named.iaBits} input bits and start level ${geometry.startLevel}`;
+      const { granule, startLevel } = geometry;
+      const why = `${geometry[field]} follows from ${granule} pages, ${named.iaBits} input bits and start level ${startLevel}`;
       return refused('image.bad-regime', `Regime ${named.name}: ${field} is ${named[field]}, but ${why}.`, SOURCE);
     }
   }
@@ -63,8 +65,9 @@ export function controlOf(backend: Backend, registers: Registers, regime: string
 }
 
 /**
- * The format of a named table: its geometry as listed, its attributes by the registers of its regime. Stage-2 tables whose own addresses are IPAs are a
- * guest hypervisor's, for which HCR_EL2.FWB of the host does not hold. Refused: `image.bad-regime` and what the backend refuses.
+ * The format of a named table: its geometry as listed, its attributes by the registers of its regime. Stage-2 tables whose own addresses
+ * are IPAs are a guest hypervisor's, for which HCR_EL2.FWB of the host does not hold. Refused: `image.bad-regime` and what the backend
+ * refuses.
  */
 export function namedFormat(named: NamedRegime, backend: Backend, registers: Registers, features: Features): Outcome<Format> {
   const geometry = geometryOf(named, features);

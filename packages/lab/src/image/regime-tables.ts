@@ -27,8 +27,8 @@ export type AddressPrinter = (address: InputAddress) => string;
 const TOP_12 = 0xfff0_0000;
 
 /**
- * How input addresses of these tables print. Inside, an upper-range address is the offset from the range's start, 2^64 − 2^iaBits; it prints as the
- * whole address. The end of the upper range prints as 2^64, 17 digits.
+ * How input addresses of these tables print. Inside, an upper-range address is the offset from the range's start, 2^64 − 2^iaBits; it
+ * prints as the whole address. The end of the upper range prints as 2^64, 17 digits.
  */
 export function addressPrinter(tables: Tables): AddressPrinter {
   const { format } = tables;

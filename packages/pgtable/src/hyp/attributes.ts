@@ -16,7 +16,11 @@ export function hypPatterns(t: Table, request: AttributeRequest): LeafPatterns |
 
 function problem(format: Format, request: AttributeRequest): Failure | undefined {
   if (format.stage !== 1) {
-    return refused('hyp.not-stage-1', `The regime ${format.regime} is of stage 2; hyp tables are stage-1 tables.`, 'Linux kvm_pgtable_hyp_init');
+    return refused(
+      'hyp.not-stage-1',
+      `The regime ${format.regime} is of stage 2; hyp tables are stage-1 tables.`,
+      'Linux kvm_pgtable_hyp_init',
+    );
   }
   const { read, write, px, ux } = { ...format.defaults, ...request };
   if (!read) {
@@ -24,7 +28,11 @@ function problem(format: Format, request: AttributeRequest): Failure | undefined
   }
   const execute = px || ux;
   if (execute && write) {
-    return refused('hyp.write-execute', 'Attributes write and px or ux are true; a hyp mapping is writable or executable, not both.', SOURCE);
+    return refused(
+      'hyp.write-execute',
+      'Attributes write and px or ux are true; a hyp mapping is writable or executable, not both.',
+      SOURCE,
+    );
   }
   const bits = format.encodeLeaf(request, 3);
   if (bits.kind !== 'done') {
@@ -32,6 +40,10 @@ function problem(format: Format, request: AttributeRequest): Failure | undefined
   }
   const { memory } = format.decodeLeaf(bits.value.lo, bits.value.hi, 3);
   return execute && memory.startsWith('device')
-    ? refused('hyp.execute-device', `Attributes px or ux are true with memory ${memory}; device memory is never executable in a hyp mapping.`, SOURCE)
+    ? refused(
+        'hyp.execute-device',
+        `Attributes px or ux are true with memory ${memory}; device memory is never executable in a hyp mapping.`,
+        SOURCE,
+      )
     : undefined;
 }

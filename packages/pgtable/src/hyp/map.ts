@@ -91,16 +91,16 @@ class HypMapCheck implements Visitor {
 }
 
 /**
- * Maps [ia, ia + size) to [output, …) in a hyp (EL2) stage-1 table, by the largest blocks that fit from the format's `linuxMinBlockLevel` on. Only absent
- * entries are filled: an entry that says the same already is success, one that differs in software bits alone is rewritten in place, a table that is
- * there stays a table. Attributes: readable always, never writable and executable, never executable device memory; the access flag is always set.
- * Ends with DSB ISHST and ISB; no TLB invalidation, since nothing valid changes but software bits.
+ * Maps [ia, ia + size) to [output, …) in a hyp (EL2) stage-1 table, by the largest blocks that fit from the format's `linuxMinBlockLevel`
+ * on. Only absent entries are filled: an entry that says the same already is success, one that differs in software bits alone is rewritten
+ * in place, a table that is there stays a table. Attributes: readable always, never writable and executable, never executable device
+ * memory; the access flag is always set. Ends with DSB ISHST and ISB; no TLB invalidation, since nothing valid changes but software bits.
  *
  * exact: any other valid leaf in the way is refused (`hyp.would-change`), as is an exhausted pool (`pool.exhausted`), with nothing changed.
- * linux: as kvm_pgtable_hyp_map, which stops half-way: at level 3 such a leaf is -EINVAL (`hyp.would-change`); a live block above is overwritten by a
- * table without break-before-make, which loses the rest of the block and breaks DDI 0487 D8.17.1 (Linux warns and goes on). The outcome's `progress` is how
- * many bytes were done. The page offset of `output` is dropped. Linux counts a block so overwritten twice, so that its table is never freed; counts here stay
- * the number of non-zero entries.
+ * linux: as kvm_pgtable_hyp_map, which stops half-way: at level 3 such a leaf is -EINVAL (`hyp.would-change`); a live block above is
+ * overwritten by a table without break-before-make, which loses the rest of the block and breaks DDI 0487 D8.17.1 (Linux warns and goes
+ * on). The outcome's `progress` is how many bytes were done. The page offset of `output` is dropped. Linux counts a block so overwritten
+ * twice, so that its table is never freed; counts here stay the number of non-zero entries.
  */
 export function hypMap(
   table: GranulePageTable,

@@ -8,7 +8,10 @@ import type { Run, Visitor } from '../walk.js';
 import { STOP, walk } from '../walk.js';
 
 export interface HypUnmapOptions {
-  /** Invalidation after each entry (`vale2is`, the default: Linux since 5.19), or none at all (`none`: hyp unmap of 2016, for tear-down alone). */
+  /**
+   * Invalidation after each entry (`vale2is`, the default: Linux since 5.19), or none at all (`none`: hyp unmap of 2016, for tear-down
+   * alone).
+   */
   readonly tlbi?: 'vale2is' | 'none';
 }
 
@@ -65,12 +68,14 @@ class HypUnmap implements Visitor {
 }
 
 /**
- * Unmaps leaves of a hyp table from `ia` on and answers how many bytes that were; fewer than `size` is the error signal. It stops, keeping what is done,
- * at the first entry that is not a valid leaf or table, and at a block larger than what is left of the range: a block is never split. A block that begins
- * before `ia` goes whole where the range is long enough, and counts whole. Tables that become empty are freed, but not the one in which it stopped.
+ * Unmaps leaves of a hyp table from `ia` on and answers how many bytes that were; fewer than `size` is the error signal. It stops, keeping
+ * what is done, at the first entry that is not a valid leaf or table, and at a block larger than what is left of the range: a block is
+ * never split. A block that begins before `ia` goes whole where the range is long enough, and counts whole. Tables that become empty are
+ * freed, but not the one in which it stopped.
  *
- * TLB: each leaf DSB ISHST, VALE2IS with its level (the format's `tlbi.leaf`), DSB ISH, ISB; each emptied table VAE2IS without level hint (`tlbi.table`)
- * likewise. Refused: `range.*`. Source: Linux kvm_pgtable_hyp_unmap, which answers 0 at once where the host's own memory operations are in use (plain nVHE).
+ * TLB: each leaf DSB ISHST, VALE2IS with its level (the format's `tlbi.leaf`), DSB ISH, ISB; each emptied table VAE2IS without level hint
+ * (`tlbi.table`) likewise. Refused: `range.*`. Source: Linux kvm_pgtable_hyp_unmap, which answers 0 at once where the host's own memory
+ * operations are in use (plain nVHE).
  */
 export function hypUnmap(table: GranulePageTable, ia: InputAddress, size: number, options: HypUnmapOptions = {}): Outcome<number> {
   const t = table.table;

@@ -9,7 +9,10 @@ interface Verb {
 /** Every verb is a file of its own, loaded only when it is asked for. */
 const VERBS: Readonly<Record<string, Verb>> = {
   tour: { summary: 'the tables of a bundled real machine, read, replayed and walked', load: () => import('./verbs/tour.js') },
-  geometry: { summary: 'levels, start level, entry tables and VTCR of a configuration, or why it is illegal', load: () => import('./verbs/geometry.js') },
+  geometry: {
+    summary: 'levels, start level, entry tables and VTCR of a configuration, or why it is illegal',
+    load: () => import('./verbs/geometry.js'),
+  },
   decode: { summary: 'a register or a descriptor, field by field', load: () => import('./verbs/decode.js') },
   dump: { summary: 'every mapping of one regime of a memory image', load: () => import('./verbs/dump.js') },
   walk: { summary: 'one address through the tables, level by level, both stages', load: () => import('./verbs/walk.js') },

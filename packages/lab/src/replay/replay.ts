@@ -1,0 +1,75 @@
+import { type Backend, type Outcome, type PhysicalReader, done, refused } from '@granule/contract';
+import { type CheckpointOptions, openCheckpoint } from './checkpoints.js';
+import type { KernelTables } from './kernel-tables.js';
+import { Replayer } from './replayer.js';
+import type { ReplayReport } from './report.js';
+import { openTraces, readAbout, type RunFiles } from './run-directory.js';
+import { type Survey, survey } from './survey.js';
+
+export interface ReplayOptions {
+  readonly files: RunFiles;
+  /** Backends by architecture name. */
+  readonly backends: Readonly<Record<string, Backend>>;
+  /** Stop after this checkpoint. */
+  readonly until?: string;
+  /**
+   * Bytes of table pages that the replay may take, default 128 MiB (64 GiB of memory mapped by 4K pages), and that may be loaded of a
+   * kernel table.
+   */
+  readonly tableBytes?: number;
+}
+
+const SOURCE = 'granule replay --ops';
+
+/**
+ * Drives the page-table core with the page-table operations that a real kernel's trace tells (`s2_…`, `hyp_…`), each as Linux does it,
+ * and compares the tables with those in that kernel's memory wherever the trace says `hold cN`. Geometry and format of a table come from
+ * the registers at the checkpoints. An operation is done where its return is traced, or else where its call is, so that what the kernel
+ * found is what the core finds. Answers are compared with the kernel's: -11 (EAGAIN) with `retry`, other errors with a refusal,
+ * s2_test_clear_young with the age. Where the kernel ran out of pages (-12), or lost to an operation that is still under way on another
+ * CPU (-11), nothing is done.
+ *
+ * Refused: `replay.missing-file`, `replay.trace-incomplete`, `replay.no-checkpoint`, `replay.no-table`, and what the readers of the files
+ * refuse. What is wrong with single lines or tables is in the report.
+ */
+export function replayOps(options: ReplayOptions): Outcome<ReplayReport> {
+  const about = readAbout(options.files);
+  if (about.kind !== 'done') {
+    return about;
+  }
+  const traces = openTraces(options.files);
+  if (traces.kind !== 'done') {
+    return traces;
+  }
+  const surveyed = survey(traces.value);
+  const known = surveyCheckpoints(options, surveyed);
+  if (known.kind !== 'done') {
+    return known;
+  }
+  const { until } = options;
+  if (until !== undefined && !known.value.some(({ checkpoint }) => checkpoint === until)) {
+    const have = known.value.map(({ checkpoint }) => checkpoint).join(', ');
+    return refused('replay.no-checkpoint', `The run has no checkpoint ${until}; it has ${have}.`, SOURCE);
+  }
+  return new Replayer(options, about.value, surveyed, known.value).run(traces.value);
+}
+
+/** Formats and roots need registers alone. */
+const NO_MEMORY: PhysicalReader = { read: () => false };
+
+/** The registers of every checkpoint in the trace that has any. */
+function surveyCheckpoints(options: CheckpointOptions, { checkpoints }: Survey): Outcome<readonly KernelTables[]> {
+  const known: KernelTables[] = [];
+  for (const checkpoint of checkpoints) {
+    const tables = openCheckpoint(options, checkpoint, NO_MEMORY);
+    if (tables.kind !== 'done') {
+      return tables;
+    }
+    if (tables.value !== undefined) {
+      known.push(tables.value);
+    }
+  }
+  return known.length > 0
+    ? done(known)
+    : refused('replay.no-checkpoint', 'No mark "hold cN" of the trace has a cN.regs.json: there is nothing to compare with.', SOURCE);
+}

@@ -1,0 +1,43 @@
+import { decodeTraceEvent, type DecodedEvent, isKnownEvent, readTrace, type TraceEvent } from '@granule/snapshot';
+import type { TraceFile } from './run-directory.js';
+
+/** One event of a run's traces. */
+export interface TracedEvent {
+  /** The trace's file name, and the line in it. */
+  readonly trace: string;
+  readonly line: number;
+  readonly source: TraceEvent;
+  /** Undefined: a name that is not known, or a torn text. */
+  readonly decoded: DecodedEvent | undefined;
+}
+
+/** What reading a trace came to. */
+export interface TraceCount {
+  readonly name: string;
+  events: number;
+  /** Lines that are not an event, and known events whose fields are torn or beyond 2^53. */
+  torn: number;
+}
+
+/** Reads the traces of a run in order, once per call; `counts` gets an entry for each. */
+export function* eventsOf(traces: readonly TraceFile[], counts: TraceCount[] = []): Generator<TracedEvent> {
+  for (const { name, content } of traces) {
+    const count: TraceCount = { name, events: 0, torn: 0 };
+    counts.push(count);
+    const trace = readTrace(content);
+    for (const source of trace) {
+      const decoded = decodeTraceEvent(source);
+      count.events += 1;
+      if (decoded === undefined && isKnownEvent(source.event)) {
+        count.torn += 1;
+      }
+      yield { trace: name, line: source.line, source, decoded };
+    }
+    count.torn += trace.skipped;
+  }
+}
+
+/** `c1` of the mark `hold c1`. */
+export function checkpointOf(event: DecodedEvent | undefined): string | undefined {
+  return event?.event === 'tracing_mark_write' ? /^hold (\w+)\s*$/.exec(event.fields.mark)?.[1] : undefined;
+}
