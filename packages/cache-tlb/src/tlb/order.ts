@@ -29,8 +29,6 @@ interface LateWrite {
   readonly old: Readonly<Words>;
   /** PEs whose walkers may still read `old`. */
   readonly late: Set<number>;
-  /** A DSB of the writer completed it; its own walker needs a context synchronisation event too. */
-  completed: boolean;
 }
 
 type BarrierDomain = 'non' | 'inner' | 'outer' | 'system';
@@ -49,8 +47,8 @@ const DSB: Readonly<Record<DsbDomain, { readonly domain: BarrierDomain; readonly
 /**
  * What is under way between PEs: invalidations issued and not complete, descriptor writes that walkers may not see yet, and what a PE may go on using until
  * it synchronises its context (DDI 0487 B2.3 DSB, D8.17, and the requirements on translation table updates). Nothing happens by itself: what may happen is
- * listed by {@link choices}, {@link descriptors}, {@link unsynchronised} and {@link registers}, and whoever explores decides. Nothing decided, everything
- * happens as late as barriers allow.
+ * listed by {@link choices}, {@link descriptors}, {@link early}, {@link unsynchronised} and {@link registers}, and whoever explores decides. Nothing decided,
+ * everything happens as late as barriers allow.
  *
  * Accesses are taken as atomic, and a write counts as complete by barriers of the PE that made it alone.
  */
@@ -62,12 +60,15 @@ export class TlbOrder {
   readonly #writes = new Map<number, LateWrite[]>();
   /** Of each PE: entries that its own invalidations removed and that accesses already begun may still use. */
   readonly #held: TlbEntry[][];
+  /** Of each PE: by address, values that its DSBs took from its walker and that accesses already begun may still be translated with; newest first. */
+  readonly #early: Map<number, Readonly<Words>[]>[];
   /** Of each PE: earlier values, newest first, of registers written since the last context synchronisation event. */
   readonly #registers: Map<string, bigint[]>[];
 
   constructor(pes: readonly OrderedPe[]) {
     this.#pes = pes;
     this.#held = pes.map(() => []);
+    this.#early = pes.map(() => new Map<number, Readonly<Words>[]>());
     this.#registers = pes.map(() => new Map<string, bigint[]>());
   }
 
@@ -82,7 +83,7 @@ export class TlbOrder {
 
   /** PE `pe` wrote a descriptor at `address`; memory holds the new value from here on. */
   write(pe: number, address: number, old: Readonly<Words>): void {
-    const record: LateWrite = { writer: pe, old: { ...old }, late: new Set(this.#pes.keys()), completed: false };
+    const record: LateWrite = { writer: pe, old: { ...old }, late: new Set(this.#pes.keys()) };
     const records = this.#writes.get(address);
     if (records === undefined) this.#writes.set(address, [record]);
     else records.push(record);
@@ -94,15 +95,15 @@ export class TlbOrder {
   }
 
   /**
-   * PE `pe` executes a DSB. Its descriptor writes become visible to every walker of the domain but its own; a DSB of loads and stores also completes its
-   * invalidations on the PEs of the domain.
+   * PE `pe` executes a DSB. Every walk of the domain from here on sees its descriptor writes; a DSB of loads and stores also completes its invalidations on
+   * the PEs of the domain.
    */
   dsb(pe: number, name: DsbDomain): void {
     const { domain, storesAlone } = DSB[name];
     for (const [address, records] of this.#writes) {
-      for (const record of records.filter(({ writer }) => writer === pe)) {
-        record.completed = true;
-        for (const each of record.late) if (each !== pe && this.#inDomain(pe, each, domain)) record.late.delete(each);
+      for (const { late, old } of records.filter(({ writer }) => writer === pe)) {
+        if (late.has(pe)) this.#early[pe].set(address, [old, ...(this.#early[pe].get(address) ?? [])]);
+        for (const each of [...late]) if (this.#inDomain(pe, each, domain)) late.delete(each);
       }
       this.#forget(address, records);
     }
@@ -115,11 +116,8 @@ export class TlbOrder {
   /** A context synchronisation event on PE `pe`: ISB, exception entry or return. */
   isb(pe: number): void {
     this.#held[pe] = [];
+    this.#early[pe].clear();
     this.#registers[pe].clear();
-    for (const [address, records] of this.#writes) {
-      for (const record of records) if (record.writer === pe && record.completed) record.late.delete(pe);
-      this.#forget(address, records);
-    }
   }
 
   /** Invalidations that may take effect now. */
@@ -134,7 +132,7 @@ export class TlbOrder {
     this.#apply(pending, pe);
   }
 
-  /** Earlier values of the descriptor at `address` that the walker of PE `pe` may read instead of memory's, newest first. */
+  /** Earlier values of the descriptor at `address` that a walk of PE `pe` may read instead of memory's, newest first; TLBs may keep the result. */
   descriptors(pe: number, address: number): readonly Readonly<Words>[] {
     const values: Readonly<Words>[] = [];
     for (const record of (this.#writes.get(address) ?? []).toReversed()) {
@@ -142,6 +140,14 @@ export class TlbOrder {
       values.push(record.old);
     }
     return values;
+  }
+
+  /**
+   * Values of the descriptor at `address` from before a DSB of PE `pe` that an access of its own may still be translated with, since it has not synchronised
+   * its context: that walk began before the DSB. What it finds is not to be kept in a TLB.
+   */
+  early(pe: number, address: number): readonly Readonly<Words>[] {
+    return this.#early[pe].get(address) ?? [];
   }
 
   /** Entries that this PE's own invalidations removed and that an access of its own may still use, since it has not synchronised its context. */
