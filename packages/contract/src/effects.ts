@@ -114,8 +114,8 @@ export interface ContextFormat {
 export type ContextFeature = 'bbm' | 'bti' | 'haf' | 'hdbs' | 'hpds' | 'hpds2' | 'lpa' | 'tlbirange' | 'ttl' | 'xnx' | 'xs';
 
 /**
- * A table becomes reachable by walkers of `regime` under these tags, or stops being so for good. With `pe`: by that PE alone; a table in force on several
- * PEs is installed once for each.
+ * A table becomes reachable by walkers of `regime` under these tags, or stops being so for good. With `pe`: by that PE alone; a table in
+ * force on several PEs is installed once for each.
  */
 export interface ContextEffect extends Issued {
   readonly type: 'context-installed' | 'context-retired';
@@ -127,7 +127,10 @@ export interface ContextEffect extends Issued {
   readonly format?: ContextFormat;
 }
 
-/** What a model of the hardware finds in an access: bytes that are not those that the program's last write left, or a copy that maintenance did not reach. */
+/**
+ * What a model of the hardware finds in an access: bytes that are not those that the program's last write left, or a copy that maintenance
+ * did not reach.
+ */
 export interface Mismatch {
   readonly rule: 'data.stale-read' | 'data.lost-dirty-line' | 'code.stale-instructions' | 'cache.set-way-not-enough';
   /** Number of the event (from 1) that should have maintained the line, or that wrote it. */

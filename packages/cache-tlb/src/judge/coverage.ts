@@ -142,36 +142,45 @@ export function forEachNamed(context: Context, issue: Issue, visit: (obligation:
 }
 
 function namedIn(level: ReadonlyMap<number, Obligation>, span: number, issue: Issue, visit: (obligation: Obligation) => void): void {
-  if (level.size === 0) {
-    return;
-  }
   const { target } = issue.operation;
-  const one = target === 'address';
-  const end = one ? issue.address + 1 : endOf(issue);
-  if (!one && (target !== 'range' || end - issue.address >= level.size * span)) {
+  if (target === 'all' || target === 'asid') {
     level.forEach(visit);
-    return;
+  } else {
+    within(level, span, issue.address, target === 'address' ? issue.address + 1 : endOf(issue), visit);
   }
-  const first = Math.floor(issue.address / span) * span;
-  for (let address = first; address < end; address += span) {
-    const found = level.get(address);
-    if (found !== undefined) {
-      visit(found);
+}
+
+/** Visits what is owed for the entries of one level that meet [start, end). */
+function within(
+  level: ReadonlyMap<number, Obligation>,
+  span: number,
+  start: number,
+  end: number,
+  visit: (obligation: Obligation) => void,
+): void {
+  const first = Math.floor(start / span) * span;
+  if (end - first < level.size * span) {
+    for (let address = first; address < end; address += span) {
+      const found = level.get(address);
+      if (found !== undefined) {
+        visit(found);
+      }
     }
+  } else if (level.size > 0) {
+    level.forEach((each) => {
+      if (each.start >= first && each.start < end) {
+        visit(each);
+      }
+    });
   }
 }
 
 /** Visits what is owed within [start, end) below an entry of `level`. */
 export function forEachBelow(context: Context, level: number, start: number, end: number, visit: (obligation: Obligation) => void): void {
-  const inside = (each: Obligation): void => {
-    if (each.start >= start && each.start < end) {
-      visit(each);
-    }
-  };
   for (let li = levelIndex(level); li < context.span.length; li++) {
-    context.pendingLeaves[li].forEach(inside);
+    within(context.pendingLeaves[li], context.span[li], start, end, visit);
     if (li > levelIndex(level)) {
-      context.pending[li].forEach(inside);
+      within(context.pending[li], context.span[li], start, end, visit);
     }
   }
 }

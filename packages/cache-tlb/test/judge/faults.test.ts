@@ -362,3 +362,35 @@ describe('each seeded fault is caught by its rule', () => {
     expect(new Set(FAULTS.map(([name]) => name)).size).toBeGreaterThanOrEqual(30);
   });
 });
+
+describe('an access by a translation that is gone', () => {
+  const read: Effect = { type: 'access', access: 'read', address: PAGE, output: OUTPUT + PAGE, bytes: 8, regime: 's2', vmid: 1, pe: 1 };
+
+  function exposedBy(change: Change, before: boolean): readonly (readonly [string, boolean])[] {
+    const judge = newJudge();
+    const { table } = new Machine(
+      STAGE2,
+      changing(judge, change, (level) => entrySpan('4K', level)),
+    );
+    table.map(0, 4 * PAGE, OUTPUT, {});
+    table.unmap(PAGE, PAGE, { tlbi: before ? 'none' : 'each' });
+    judge.effect(read);
+    const { events, violations } = judge.verdict();
+    return violations.map(({ rule, exposed }) => [rule.id, exposed === events] as const);
+  }
+
+  it('is told at once where an invalidation missed it and was completed', () => {
+    expect(
+      exposedBy(
+        alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, level: 2 })),
+        false,
+      ),
+    ).toEqual([['tlbi.wrong-level', true]]);
+    expect(exposedBy(drop(tlbi('VMALLE1IS')), false)).toEqual([['tlbi.stage1-missing', true]]);
+  });
+
+  it('is legal before the invalidation, and while it is not complete', () => {
+    expect(exposedBy((effect) => [effect], true)).toEqual([]);
+    expect(exposedBy(drop(dsbAfter('IPAS2E1IS', 'VMALLE1IS')), false)).toEqual([]);
+  });
+});
