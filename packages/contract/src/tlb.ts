@@ -4,16 +4,16 @@ import type { OutputAddress } from '@granule/geometry/bits';
 /**
  * What a TLB holds and what maintenance takes out of it (DDI 0487 D8.16, D8.17).
  *
- * An input address here is one exact number: an IPA or a VA of the lower range as it is, a VA of the upper range as VA[51:0] + 2^52 (0 … 2^53 − 1).
- * AArch32 VAs are 0 … 2^32 − 1.
+ * An input address here is one exact number: an IPA or a VA of the lower range as it is, a VA of the upper range as VA[51:0] + 2^52 (0 …
+ * 2^53 − 1). AArch32 VAs are 0 … 2^32 − 1.
  */
 
 /** EL1&0 (also PL1&0), EL2&0, EL2 (also PL2). */
 export type TlbRegime = 'el10' | 'el20' | 'el2';
 
 /**
- * `stage1`: a VA to an IPA, or to a PA where there is no second stage. `stage2`: an IPA to a PA. `combined`: a VA to a PA through both stages, which
- * invalidation by IPA does not reach.
+ * `stage1`: a VA to an IPA, or to a PA where there is no second stage. `stage2`: an IPA to a PA. `combined`: a VA to a PA through both
+ * stages, which invalidation by IPA does not reach.
  */
 export type TlbStage = 'stage1' | 'stage2' | 'combined';
 
@@ -32,7 +32,10 @@ export interface TlbEntry {
   readonly pageShift: number;
   /** First input address, aligned to 2^`shift`. */
   readonly input: number;
-  /** log2 of the bytes that the entry translates: less than its level says where stage 2 splits a block, more where contiguous entries are held as one. */
+  /**
+   * log2 of the bytes that the entry translates: less than its level says where stage 2 splits a block, more where contiguous entries are
+   * held as one.
+   */
   readonly shift: number;
   /** Combined leaves: the IPA of `input`; −1 otherwise. */
   readonly ipa: number;

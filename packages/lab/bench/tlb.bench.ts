@@ -22,9 +22,10 @@ const UNIFIED: FiniteTlbConfig = {
 
 function leaf(index: number, shift = 12): TlbEntry {
   const level = shift === 12 ? 3 : 2;
+  const input = index * 2 ** shift;
   return {
-    regime: 'el10', stage: 'combined', kind: 'leaf', vmid: 1, asid: index % 3 === 0 ? -1 : 5, level, pageShift: 12, input: index * 2 ** shift, shift,
-    ipa: index * 2 ** shift, output: 2 ** 40 + index * 2 ** shift, attributes: 0xff, shareability: 3, permissions: 3, contiguous: false,
+    regime: 'el10', stage: 'combined', kind: 'leaf', vmid: 1, asid: index % 3 === 0 ? -1 : 5, level, pageShift: 12, input, shift,
+    ipa: input, output: 2 ** 40 + input, attributes: 0xff, shareability: 3, permissions: 3, contiguous: false,
   };
 }
 

@@ -11,9 +11,8 @@ export interface SetWay {
 const log2Up = (n: number): number => Math.ceil(Math.log2(n));
 
 /**
- * The set, way and level of an operand of DC ISW, CSW, CISW: the way in the top bits, as many as the ways need, the set above the line's offset
- * (DDI 0487 C5.3, DC CISW). The operand comes as the backend decodes it.
- *
+ * The set, way and level of an operand of DC ISW, CSW, CISW: the way in the top bits, as many as the ways need, the set above the line's
+ * offset (DDI 0487 C5.3, DC CISW). The operand comes as the backend decodes it.
  * @param setWay bits 31:4
  * @param level bits 3:1, 0 for level 1
  */
@@ -58,8 +57,8 @@ export interface Identified {
 }
 
 /**
- * CLIDR_EL1: level 1 has separate caches, level 2 (where it exists) a unified one. Coherency is reached behind all of them, unification behind level 1,
- * or needs nothing with IDC.
+ * CLIDR_EL1: level 1 has separate caches, level 2 (where it exists) a unified one. Coherency is reached behind all of them, unification
+ * behind level 1, or needs nothing with IDC.
  */
 export function clidr({ outer, idc }: Identified): bigint {
   const separate = 0b011n;

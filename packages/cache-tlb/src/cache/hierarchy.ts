@@ -39,11 +39,12 @@ export interface CacheConfig {
 const L1 = 0;
 
 /**
- * Caches that hold bytes: what a PE reads is what they hold, right or stale. An access misses its way from the PE's L1 through the shared level and the
- * system cache to memory, and looks only where its own memory type makes it cacheable: an alias of another type sees something else.
+ * Caches that hold bytes: what a PE reads is what they hold, right or stale. An access misses its way from the PE's L1 through the shared
+ * level and the system cache to memory, and looks only where its own memory type makes it cacheable: an alias of another type sees
+ * something else.
  *
- * L1 data caches of a shareability domain are coherent for shareable accesses: a reader takes a copy and leaves dirtiness with the owner, a writer makes the
- * others write back and drop theirs. Instruction caches are not (but see `idc`, `dic`). Every operation completes at once.
+ * L1 data caches of a shareability domain are coherent for shareable accesses: a reader takes a copy and leaves dirtiness with the owner, a
+ * writer makes the others write back and drop theirs. Instruction caches are not (but see `idc`, `dic`). Every operation completes at once.
  */
 export class CacheHierarchy {
   readonly lineBytes: number;

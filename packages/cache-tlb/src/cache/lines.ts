@@ -10,7 +10,10 @@ export interface CacheShape {
 
 const EMPTY = -1;
 
-/** The lines of one cache. Lines are named by their physical address; the set comes from `index`, which a virtually indexed cache makes of a VA. */
+/**
+ * The lines of one cache. Lines are named by their physical address; the set comes from `index`, which a virtually indexed cache makes of a
+ * VA.
+ */
 export class Lines {
   readonly shape: CacheShape;
   readonly lineBytes: number;
@@ -26,7 +29,9 @@ export class Lines {
   /** @throws RangeError where sets are no power of 2, or there are no ways */
   constructor(shape: CacheShape, lineBytes: number) {
     const { sets, ways } = shape;
-    if (!Number.isInteger(Math.log2(sets)) || !(ways >= 1)) throw new RangeError(`A cache has a power of 2 of sets and 1 or more ways, not ${sets}, ${ways}.`);
+    if (!Number.isInteger(Math.log2(sets)) || !(ways >= 1)) {
+      throw new RangeError(`A cache has a power of 2 of sets and 1 or more ways, not ${sets}, ${ways}.`);
+    }
     this.shape = shape;
     this.lineBytes = lineBytes;
     const slots = sets * ways;

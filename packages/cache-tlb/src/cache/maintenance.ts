@@ -17,8 +17,8 @@ export interface GuestControls {
 }
 
 /**
- * What an operation does when EL1 executes it: an invalidation by set/way also cleans with HCR_EL2.SWIO or VM, one by address with VM, so that a guest cannot
- * lose a line of its host (DDI 0487 C5.3, DC ISW and DC IVAC; D23.2, HCR_EL2.SWIO).
+ * What an operation does when EL1 executes it: an invalidation by set/way also cleans with HCR_EL2.SWIO or VM, one by address with VM, so
+ * that a guest cannot lose a line of its host (DDI 0487 C5.3, DC ISW and DC IVAC; D23.2, HCR_EL2.SWIO).
  */
 export function guestOperation<T extends DataByAddress | DataBySetWay>(operation: T, { vm, swio }: GuestControls): T | 'CISW' | 'CIVAC' {
   if (operation === 'ISW' && (vm || swio)) return 'CISW';
@@ -46,25 +46,25 @@ function perform(caches: CacheHierarchy, lines: Lines, slot: number, behind: num
 }
 
 /**
- * PE `pe` maintains the line of `pa` in the data caches of the shareability domain that the policy of the address gives, and for operations to the point of
- * coherency in every level behind them, the system cache included (DDI 0487 D7.5.9).
+ * PE `pe` maintains the line of `pa` in the data caches of the shareability domain that the policy of the address gives, and for operations
+ * to the point of coherency in every level behind them, the system cache included (DDI 0487 D7.5.9).
  */
-export function maintainData(caches: CacheHierarchy, pe: number, operation: DataByAddress, pa: OutputAddress, { share }: CachePolicy): void {
+export function maintainData(caches: CacheHierarchy, pe: number, operation: DataByAddress, pa: OutputAddress, policy: CachePolicy): void {
   const line = pa - (pa % caches.lineBytes);
   const act = ACTS[operation];
   const at = (lines: Lines, behind: number): void => {
     const slot = lines.find(line);
     if (slot !== -1) perform(caches, lines, slot, behind, act);
   };
-  for (const each of caches.domain(pe, share)) at(caches.data[each], 0);
+  for (const each of caches.domain(pe, policy.share)) at(caches.data[each], 0);
   if (operation === 'CVAU') return;
   for (const [level, lines] of caches.shared.entries()) at(lines, level + 1);
 }
 
 /**
- * PE `pe` maintains one set and way of the level that the operand names: of its own L1, or of level 2. No other PE's L1, and no system cache: there is no level
- * number for them (DDI 0487 D7.5.9, "set/way"). A level that is not there, or a set and way past its size, is left alone.
- *
+ * PE `pe` maintains one set and way of the level that the operand names: of its own L1, or of level 2. No other PE's L1, and no system
+ * cache: there is no level number for them (DDI 0487 D7.5.9, "set/way"). A level that is not there, or a set and way past its size, is left
+ * alone.
  * @param setWay bits 31:4 of the operand, as the backend decodes it
  * @param level bits 3:1
  */
@@ -88,8 +88,9 @@ export function invalidateInstructions(caches: CacheHierarchy, pe: number, inner
 }
 
 /**
- * IC IVAU: the line of `va` in the instruction caches of the Inner Shareable domain, or of this PE alone for Non-shareable memory. A virtually indexed cache
- * looks in the set of that VA alone: a copy that another VA put elsewhere stays (DDI 0487 D7.5.5, VIPT instruction caches).
+ * IC IVAU: the line of `va` in the instruction caches of the Inner Shareable domain, or of this PE alone for Non-shareable memory. A
+ * virtually indexed cache looks in the set of that VA alone: a copy that another VA put elsewhere stays (DDI 0487 D7.5.5, VIPT instruction
+ * caches).
  */
 export function invalidateInstructionLine(caches: CacheHierarchy, pe: number, va: number, pa: OutputAddress, { share }: CachePolicy): void {
   const line = pa - (pa % caches.lineBytes);

@@ -55,8 +55,8 @@ const POLICIES: readonly CachePolicy[] = Array.from({ length: 1024 }, (_, index)
 const FORCED: readonly CachePolicy[] = SHARES.map((share) => ({ inner: WRITE_BACK, outer: WRITE_BACK, share }));
 
 /**
- * The policy of an access to memory with these attributes (a MAIR byte, SH[1:0]), both stages combined. SCTLR.C and I turn stage 1's Normal memory
- * Non-cacheable, stage 2 may force Write-Back over that, and HCR_EL2.CD and ID have the last word.
+ * The policy of an access to memory with these attributes (a MAIR byte, SH[1:0]), both stages combined. SCTLR.C and I turn stage 1's Normal
+ * memory Non-cacheable, stage 2 may force Write-Back over that, and HCR_EL2.CD and ID have the last word.
  */
 export function cachePolicy(attributes: number, shareability: number, fetch: boolean, controls: CacheControls): CachePolicy {
   if ((fetch ? controls.instructionNonCacheable : controls.dataNonCacheable) === true) return UNCACHED;

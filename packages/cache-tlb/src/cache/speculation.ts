@@ -64,13 +64,15 @@ function evictions(caches: CacheHierarchy): readonly CacheChoice[] {
     const lines = typeof from === 'number' ? caches.data[from] : caches[from];
     return lines === undefined ? [] : lines.held().map((slot) => ({ type: 'evict', from, line: lines.lineOf(slot) }));
   };
-  const forgotten = caches.instruction.flatMap((lines, pe) => lines.held().map((slot) => ({ type: 'forget' as const, pe, line: lines.lineOf(slot) })));
+  const forgotten = caches.instruction.flatMap((lines, pe): readonly CacheChoice[] =>
+    lines.held().map((slot) => ({ type: 'forget', pe, line: lines.lineOf(slot) })),
+  );
   return [...[...caches.data.keys(), 'outer' as const, 'system' as const].flatMap(of), ...forgotten];
 }
 
 /**
- * Everything that caches may do by themselves now: all of it is allowed at any time (DDI 0487 D7.5, B2.10), none of it must happen. A run without
- * speculation takes none.
+ * Everything that caches may do by themselves now: all of it is allowed at any time (DDI 0487 D7.5, B2.10), none of it must happen. A run
+ * without speculation takes none.
  */
 export function cacheChoices(caches: CacheHierarchy, reachable: readonly Reachable[]): readonly CacheChoice[] {
   return [...reachable.flatMap((each) => [...readsAhead(caches, each), ...migrations(caches, each)]), ...evictions(caches)];

@@ -6,8 +6,8 @@ import { inScope } from './scope.js';
 type Pages = Map<number, TlbEntry[]>;
 
 /**
- * A TLB that keeps every entry until an invalidation is sure to remove it: what the architecture allows at its worst. Nothing is ever evicted, a new entry does
- * not displace an older one for the same address, and an invalidation whose hints do not fit removes nothing.
+ * A TLB that keeps every entry until an invalidation is sure to remove it: what the architecture allows at its worst. Nothing is ever
+ * evicted, a new entry does not displace an older one for the same address, and an invalidation whose hints do not fit removes nothing.
  */
 export class AdversarialTlb implements TlbModel {
   /** By log2 of the size, then by input / 2^shift; the longest held first. */

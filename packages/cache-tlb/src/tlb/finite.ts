@@ -53,6 +53,7 @@ class Columns {
   readonly #held = new Int32Array(SHIFTS);
   shifts: readonly number[] = [];
   size = 0;
+  hits = 0;
 
   constructor(config: TlbArray) {
     const slots = config.sets * config.ways;
@@ -137,24 +138,24 @@ class Columns {
 }
 
 /**
- * A TLB of sets and ways that evicts, and counts. A fill with the tags of an entry that is held replaces it; entries of other sizes for the same address may
- * coexist with it, as in hardware. Of several that match, the smallest answers.
+ * A TLB of sets and ways that evicts, and counts. A fill with the tags of an entry that is held replaces it; entries of other sizes for the
+ * same address may coexist with it, as in hardware. Of several that match, the smallest answers.
  */
 export class FiniteTlb implements TlbModel {
   readonly #arrays: readonly Columns[];
   readonly #heedHints: boolean;
   /** Of each (stage, kind), the arrays that take it. */
   readonly #of: readonly (readonly Columns[])[];
-  hits = 0;
+  /** Lookups that found nothing in any array. */
   misses = 0;
 
   /** @throws RangeError where an array has sets that are no power of 2, or no ways */
   constructor({ arrays, heedHints = false }: FiniteTlbConfig) {
     this.#arrays = arrays.map((each) => new Columns(each));
     this.#heedHints = heedHints;
-    this.#of = Object.keys(STAGES).flatMap((stage) =>
-      Object.keys(KINDS).map((kind) => this.#arrays.filter(({ config }) => config.kind === kind && config.stages.includes(stage as TlbStage))),
-    );
+    const holding = (stage: TlbStage, kind: string): readonly Columns[] =>
+      this.#arrays.filter(({ config }) => config.kind === kind && config.stages.includes(stage));
+    this.#of = Object.keys(STAGES).flatMap((stage) => Object.keys(KINDS).map((kind) => holding(stage as TlbStage, kind)));
   }
 
   get size(): number {
@@ -163,6 +164,11 @@ export class FiniteTlb implements TlbModel {
 
   get capacity(): number {
     return this.#arrays.reduce((sum, { entries }) => sum + entries.length, 0);
+  }
+
+  /** Lookups that each array answered, by its name. */
+  get hits(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#arrays.map(({ config, hits }) => [config.name, hits]));
   }
 
   insert(entry: TlbEntry): void {
@@ -181,12 +187,12 @@ export class FiniteTlb implements TlbModel {
         if (slot === -1) continue;
         const entry = array.entries[slot]!;
         array.touch(slot);
+        array.hits += 1;
         if (found === undefined || entry.shift < found.shift) found = entry;
         break;
       }
     }
     if (found === undefined) this.misses += 1;
-    else this.hits += 1;
     return found;
   }
 

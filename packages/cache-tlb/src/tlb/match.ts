@@ -47,9 +47,9 @@ export function sameEntry(a: TlbEntry, b: TlbEntry): boolean {
 export type Conflict = 'none' | 'permissions' | 'size' | 'translation';
 
 /**
- * What `count` leaves that answer one query make of each other: the worst of all pairs. `translation` (output address, memory type or shareability) and `size`
- * are what break-before-make prevents: a TLB conflict abort or any mixture may follow, with FEAT_BBM for `translation` alone. `permissions` alone is allowed
- * until invalidated (DDI 0487 D8.17.1).
+ * What `count` leaves that answer one query make of each other: the worst of all pairs. `translation` (output address, memory type or
+ * shareability) and `size` are what break-before-make prevents: a TLB conflict abort or any mixture may follow, with FEAT_BBM for
+ * `translation` alone. `permissions` alone is allowed until invalidated (DDI 0487 D8.17.1).
  */
 export function conflictOf(entries: readonly TlbEntry[], count: number): Conflict {
   let found: Conflict = 'none';

@@ -2,8 +2,8 @@
 export type TlbiTarget = 'all' | 'asid' | 'address' | 'range';
 
 /**
- * The regime an invalidation acts on. `el1`: EL1&0, or EL2&0 with HCR_EL2.{E2H,TGE} = {1,1}. `el10`: EL1&0 always. `el2`: EL2, or EL2&0 with
- * HCR_EL2.E2H = 1. `hyp`: EL2 always (AArch32).
+ * The regime an invalidation acts on. `el1`: EL1&0, or EL2&0 with HCR_EL2.{E2H,TGE} = {1,1}. `el10`: EL1&0 always. `el2`: EL2, or EL2&0
+ * with HCR_EL2.E2H = 1. `hyp`: EL2 always (AArch32).
  */
 export type TlbiRegime = 'el1' | 'el10' | 'el2' | 'hyp';
 
@@ -62,8 +62,8 @@ const AARCH64: Readonly<Record<string, Base>> = {
 };
 
 /**
- * DDI 0406C B3.10.6 and, for what ARMv8 adds (last level, by IPA), DDI 0487 G8.2; without the suffix IS. Executed in Hyp mode, TLBIALL takes stage 2
- * too: Linux's KVM for ARMv7, which has no invalidation by IPA, rests on that (arch/arm/kvm/hyp/tlb.c, __kvm_tlb_flush_vmid).
+ * DDI 0406C B3.10.6 and, for what ARMv8 adds (last level, by IPA), DDI 0487 G8.2; without the suffix IS. Executed in Hyp mode, TLBIALL
+ * takes stage 2 too: Linux's KVM for ARMv7, which has no invalidation by IPA, rests on that (arch/arm/kvm/hyp/tlb.c, __kvm_tlb_flush_vmid).
  */
 const AARCH32: Readonly<Record<string, Base>> = {
   TLBIALL: { ...EL1, regime: 'el10', stage2: 'from-el2' },

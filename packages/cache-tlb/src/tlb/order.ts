@@ -45,10 +45,10 @@ const DSB: Readonly<Record<DsbDomain, { readonly domain: BarrierDomain; readonly
 };
 
 /**
- * What is under way between PEs: invalidations issued and not complete, descriptor writes that walkers may not see yet, and what a PE may go on using until
- * it synchronises its context (DDI 0487 B2.3 DSB, D8.17, and the requirements on translation table updates). Nothing happens by itself: what may happen is
- * listed by {@link choices}, {@link descriptors}, {@link early}, {@link unsynchronised} and {@link registers}, and whoever explores decides. Nothing decided,
- * everything happens as late as barriers allow.
+ * What is under way between PEs: invalidations issued and not complete, descriptor writes that walkers may not see yet, and what a PE may
+ * go on using until it synchronises its context (DDI 0487 B2.3 DSB, D8.17, and the requirements on translation table updates). Nothing
+ * happens by itself: what may happen is listed by {@link choices}, {@link descriptors}, {@link early}, {@link unsynchronised} and
+ * {@link registers}, and whoever explores decides. Nothing decided, everything happens as late as barriers allow.
  *
  * Accesses are taken as atomic, and a write counts as complete by barriers of the PE that made it alone.
  */
@@ -60,7 +60,10 @@ export class TlbOrder {
   readonly #writes = new Map<number, LateWrite[]>();
   /** Of each PE: entries that its own invalidations removed and that accesses already begun may still use. */
   readonly #held: TlbEntry[][];
-  /** Of each PE: by address, values that its DSBs took from its walker and that accesses already begun may still be translated with; newest first. */
+  /**
+   * Of each PE: by address, values that its DSBs took from its walker and that accesses already begun may still be translated with; newest
+   * first.
+   */
   readonly #early: Map<number, Readonly<Words>[]>[];
   /** Of each PE: earlier values, newest first, of registers written since the last context synchronisation event. */
   readonly #registers: Map<string, bigint[]>[];
@@ -95,8 +98,8 @@ export class TlbOrder {
   }
 
   /**
-   * PE `pe` executes a DSB. Every walk of the domain from here on sees its descriptor writes; a DSB of loads and stores also completes its invalidations on
-   * the PEs of the domain.
+   * PE `pe` executes a DSB. Every walk of the domain from here on sees its descriptor writes; a DSB of loads and stores also completes its
+   * invalidations on the PEs of the domain.
    */
   dsb(pe: number, name: DsbDomain): void {
     const { domain, storesAlone } = DSB[name];
@@ -132,7 +135,10 @@ export class TlbOrder {
     this.#apply(pending, pe);
   }
 
-  /** Earlier values of the descriptor at `address` that a walk of PE `pe` may read instead of memory's, newest first; TLBs may keep the result. */
+  /**
+   * Earlier values of the descriptor at `address` that a walk of PE `pe` may read instead of memory's, newest first; TLBs may keep the
+   * result.
+   */
   descriptors(pe: number, address: number): readonly Readonly<Words>[] {
     const values: Readonly<Words>[] = [];
     for (const record of (this.#writes.get(address) ?? []).toReversed()) {
@@ -143,14 +149,17 @@ export class TlbOrder {
   }
 
   /**
-   * Values of the descriptor at `address` from before a DSB of PE `pe` that an access of its own may still be translated with, since it has not synchronised
-   * its context: that walk began before the DSB. What it finds is not to be kept in a TLB.
+   * Values of the descriptor at `address` from before a DSB of PE `pe` that an access of its own may still be translated with, since it has
+   * not synchronised its context: that walk began before the DSB. What it finds is not to be kept in a TLB.
    */
   early(pe: number, address: number): readonly Readonly<Words>[] {
     return this.#early[pe].get(address) ?? [];
   }
 
-  /** Entries that this PE's own invalidations removed and that an access of its own may still use, since it has not synchronised its context. */
+  /**
+   * Entries that this PE's own invalidations removed and that an access of its own may still use, since it has not synchronised its
+   * context.
+   */
   unsynchronised(pe: number, query: Readonly<TlbQuery>): readonly TlbEntry[] {
     return this.#held[pe].filter((entry) => answers(entry, query) && covers(entry, query.address));
   }

@@ -1,7 +1,8 @@
-import { done, refused, type InstructionCodec, type Outcome, type TlbEntry, type TlbiEffect, type TlbiScope, type TlbRegime } from '@granule/contract';
+import { done, refused, type InstructionCodec, type Outcome } from '@granule/contract';
+import type { TlbEntry, TlbiEffect, TlbiScope, TlbRegime } from '@granule/contract';
 import { alignDown, isAligned, pow2 } from '@granule/geometry/bits';
 import { ADDRESS_END, tlbAddressOf, UPPER_HALF } from './address.js';
-import { TLBI_OPERATIONS, type TlbiOperation } from './operations.js';
+import { TLBI_OPERATIONS, type TlbiOperation, type TlbiReach } from './operations.js';
 
 const SOURCE = 'DDI 0487 C5.5';
 /** TG of range operations, and TTL[3:2] of the others: log2 of the page size (DDI 0487 C5.5). */
@@ -38,6 +39,11 @@ function regimeOf(operation: TlbiOperation, { e2h, tge }: TlbiIssuer): TlbRegime
     case 'hyp':
       return 'el2';
   }
+}
+
+/** How far an operation reaches when this PE issues it: what EL1 means to be local, HCR_EL2.FB broadcasts (DDI 0487 D23.2, HCR_EL2.FB). */
+export function reachOf({ reach }: TlbiOperation, { el, forceBroadcast }: TlbiIssuer): TlbiReach {
+  return reach === 'local' && el === 1 && forceBroadcast === true ? 'inner' : reach;
 }
 
 /** What an operation and its issuer say; the operand adds address, ASID and hints. */
@@ -89,9 +95,9 @@ const LEAF_SHIFTS: Readonly<Record<number, readonly (number | undefined)[]>> = {
 };
 
 /**
- * A range: (NUM + 1) · 2^(5 · SCALE + 1) pages from BaseADDR, which counts pages, or 64 KiB with DS, and is extended by its sign; at the end of its half of
- * the address space it stops. TG = 0 is reserved and names nothing. DDI 0487 C5.5 TLBI RVAE1, and TLBIRange() of its shared pseudocode. With a level hint a
- * start off a boundary of that level makes the range UNPREDICTABLE.
+ * A range: (NUM + 1) · 2^(5 · SCALE + 1) pages from BaseADDR, which counts pages, or 64 KiB with DS, and is extended by its sign; at the
+ * end of its half of the address space it stops. TG = 0 is reserved and names nothing. DDI 0487 C5.5 TLBI RVAE1, and TLBIRange() of its
+ * shared pseudocode. With a level hint a start off a boundary of that level makes the range UNPREDICTABLE.
  */
 function ranged(base: TlbiScope, operand: Readonly<Record<string, bigint>>, ds: boolean, lpa2: boolean): TlbiScope {
   const field = (name: string): number => Number(operand[name] ?? 0n);
@@ -142,9 +148,8 @@ export function scopeOfWord(instructions: InstructionCodec, name: string, operan
 }
 
 /**
- * Which entries a `tlbi` effect names. It carries addresses and bytes instead of an operand, a level without a granule, and where they are known VMID and
- * ASID (absent: the issuer's VMID, any ASID).
- *
+ * Which entries a `tlbi` effect names. It carries addresses and bytes instead of an operand, a level without a granule, and where they are
+ * known VMID and ASID (absent: the issuer's VMID, any ASID).
  * @param start the TLB address of `effect.address`
  * Refused: `tlbi.unknown`, `tlbi.no-address`.
  */
@@ -159,7 +164,10 @@ export function scopeOfEffect(effect: TlbiEffect, issuer: TlbiIssuer, start: num
   return done({ ...base, start: first, end: first + bytes, level: effect.level ?? NO_LEVEL });
 }
 
-/** log2 of the bytes around an entry's address within which an operation by address finds it: the span of its descriptor, even where less is held. */
+/**
+ * log2 of the bytes around an entry's address within which an operation by address finds it: the span of its descriptor, even where less is
+ * held.
+ */
 function spanShift({ level, pageShift, shift }: TlbEntry): number {
   return Math.max(shift, pageShift + (pageShift - 3) * (3 - level));
 }
@@ -187,9 +195,8 @@ function tagsMatch(scope: TlbiScope, entry: TlbEntry): boolean {
 }
 
 /**
- * Whether an invalidation is sure to remove an entry. An operation by VA finds every entry made of the stage-1 descriptor that covers the address, however
- * finely stage 2 splits it; an operation by IPA finds entries of stage 2 alone, never combined ones (DDI 0487 D8.17).
- *
+ * Whether an invalidation is sure to remove an entry. An operation by VA finds every entry made of the stage-1 descriptor that covers the
+ * address, however finely stage 2 splits it; an operation by IPA finds entries of stage 2 alone, never combined ones (DDI 0487 D8.17).
  * @param heedHints false: as hardware that ignores level and granule hints, which removes what the address alone names
  */
 export function inScope(scope: TlbiScope, entry: TlbEntry, heedHints = true): boolean {

@@ -5,6 +5,7 @@ import { maintainData, zero } from '../../src/cache/maintenance.js';
 import { cacheChoices, takeCacheChoice, type Reachable } from '../../src/cache/speculation.js';
 import { DEVICE, flatMemory, machine, NC, WB, WB_NSH, WT } from './support.js';
 
+const TINY = { sets: 1, ways: 2, replacement: { random: { seed: 5 } } } as const;
 const SYSTEM = { sets: 4, ways: 4, replacement: 'lru' } as const;
 
 /** With shareable Write-Back or Write-Through accesses alone, caches are not to be seen, whatever they do by themselves. */
@@ -13,7 +14,7 @@ describe('coherent accesses', () => {
     ['with a shared level', {}],
     ['without one', { outer: undefined }],
     ['with a system cache', { system: SYSTEM }],
-    ['with tiny caches', { data: { sets: 1, ways: 1, replacement: 'lru' }, outer: { sets: 1, ways: 2, replacement: { random: { seed: 5 } } }, system: SYSTEM }],
+    ['with tiny caches', { data: { sets: 1, ways: 1, replacement: 'lru' }, outer: TINY, system: SYSTEM }],
   ];
   const steps = fc.array(
     fc.record({
@@ -183,8 +184,9 @@ describe('what caches may do by themselves', () => {
     const reachable = [0, 1].map((pe) => ({ pe, pa: 0x100, bytes: 64, policy: WB }));
     store(0, 0x100, 1);
     expect(load(1, 0x100)).toBe(1);
-    expect(cacheChoices(caches, reachable).filter(({ type }) => type === 'migrate')).toEqual([{ type: 'migrate', from: 0, to: 1, line: 0x100 }]);
-    takeCacheChoice(caches, { type: 'migrate', from: 0, to: 1, line: 0x100 });
+    const only = { type: 'migrate', from: 0, to: 1, line: 0x100 } as const;
+    expect(cacheChoices(caches, reachable).filter(({ type }) => type === 'migrate')).toEqual([only]);
+    takeCacheChoice(caches, only);
     takeCacheChoice(caches, { type: 'evict', from: 1, line: 0x100 });
     takeCacheChoice(caches, { type: 'evict', from: 'outer', line: 0x100 });
     expect(load(0, 0x100, NC)).toBe(1);

@@ -78,16 +78,20 @@ describe('modified code', () => {
 /** DDI 0487 D23.2, through the backend's register layouts. */
 describe('identification', () => {
   const facts = { lineBytes: 64, zeroBytes: 64, instructionIndex: 'virtual', outer: true, idc: false, dic: true } as const;
-  const fields = (name: string, value: bigint) => armv8.registers.decode(name, value) as unknown as { readonly value: Readonly<Record<string, bigint>> };
+  const fields = (name: string, value: bigint): Readonly<Record<string, bigint>> => {
+    const decoded = armv8.registers.decode(name, value);
+    if (decoded.kind !== 'done') throw new Error(decoded.sentence);
+    return decoded.value;
+  };
 
   it('CLIDR_EL1 names separate caches at level 1, a unified one at level 2, and where coherency is reached', () => {
-    expect(fields('CLIDR_EL1', clidr(facts)).value).toMatchObject({ Ctype1: 3n, Ctype2: 4n, Ctype3: 0n, LoC: 2n, LoUU: 1n, LoUIS: 1n });
-    expect(fields('CLIDR_EL1', clidr({ ...facts, outer: false, idc: true })).value).toMatchObject({ Ctype2: 0n, LoC: 1n, LoUU: 0n, LoUIS: 0n });
+    expect(fields('CLIDR_EL1', clidr(facts))).toMatchObject({ Ctype1: 3n, Ctype2: 4n, Ctype3: 0n, LoC: 2n, LoUU: 1n, LoUIS: 1n });
+    expect(fields('CLIDR_EL1', clidr({ ...facts, outer: false, idc: true }))).toMatchObject({ Ctype2: 0n, LoC: 1n, LoUU: 0n, LoUIS: 0n });
   });
 
   it('CTR_EL0 has the line sizes, the index policy and what maintenance is needed', () => {
-    expect(fields('CTR_EL0', ctr(facts)).value).toMatchObject({ DminLine: 4n, IminLine: 4n, L1Ip: 2n, IDC: 0n, DIC: 1n });
-    expect(fields('CTR_EL0', ctr({ ...facts, instructionIndex: 'physical' })).value).toMatchObject({ L1Ip: 3n });
+    expect(fields('CTR_EL0', ctr(facts))).toMatchObject({ DminLine: 4n, IminLine: 4n, L1Ip: 2n, IDC: 0n, DIC: 1n });
+    expect(fields('CTR_EL0', ctr({ ...facts, instructionIndex: 'physical' }))).toMatchObject({ L1Ip: 3n });
   });
 
   /** The example of Cortex-A53: 32 KiB, 4 ways, 64-byte lines. */

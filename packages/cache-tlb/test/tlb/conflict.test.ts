@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TlbEntry } from '@granule/contract';
 import { AdversarialTlb } from '../../src/tlb/adversarial.js';
-import { FiniteTlb } from '../../src/tlb/finite.js';
+import { FiniteTlb, type TlbArray } from '../../src/tlb/finite.js';
 import { conflictOf, outputOf } from '../../src/tlb/match.js';
 import { entry, query } from './support.js';
 
@@ -42,10 +42,12 @@ describe('entries for one address', () => {
   });
 });
 
+const L1: TlbArray = { name: 'l1', sets: 1, ways: 2, replacement: 'lru', stages: ['stage1'], kind: 'leaf' };
+
 describe('replacement in a set of two ways', () => {
   const page = (n: number) => entry({ input: n * 4096 });
   const filled = (replacement: 'lru' | 'round-robin') => {
-    const tlb = new FiniteTlb({ arrays: [{ name: 'l1', sets: 1, ways: 2, replacement, stages: ['stage1'], kind: 'leaf' }] });
+    const tlb = new FiniteTlb({ arrays: [{ ...L1, replacement }] });
     tlb.insert(page(1));
     tlb.insert(page(2));
     tlb.lookup(query({ address: 4096 }));
@@ -63,7 +65,7 @@ describe('replacement in a set of two ways', () => {
 
   it('random repeats itself from the same seed', () => {
     const run = (seed: number) => {
-      const tlb = new FiniteTlb({ arrays: [{ name: 'l1', sets: 1, ways: 8, replacement: { random: { seed } }, stages: ['stage1'], kind: 'leaf' }] });
+      const tlb = new FiniteTlb({ arrays: [{ ...L1, ways: 8, replacement: { random: { seed } } }] });
       for (let n = 0; n < 100; n += 1) tlb.insert(page(n));
       return tlb.entries().map(({ input }) => input);
     };
@@ -72,6 +74,14 @@ describe('replacement in a set of two ways', () => {
   });
 
   it('an array of no power of 2 is a mistake of the caller', () => {
-    expect(() => new FiniteTlb({ arrays: [{ name: 'l1', sets: 3, ways: 2, replacement: 'lru', stages: ['stage1'], kind: 'leaf' }] })).toThrow(RangeError);
+    expect(() => new FiniteTlb({ arrays: [{ ...L1, sets: 3 }] })).toThrow(RangeError);
+  });
+
+  it('hits are counted for the array that answered, misses once', () => {
+    const tlb = new FiniteTlb({ arrays: [{ ...L1, shifts: [12] }, { ...L1, name: 'blocks' }] });
+    tlb.insert(page(1));
+    tlb.insert(entry({ level: 2, shift: 21 }));
+    for (const address of [4096, 0x40_0000, 0x50_0000, 0x70_0000]) tlb.lookup(query({ address }));
+    expect([tlb.hits, tlb.misses]).toEqual([{ l1: 1, blocks: 2 }, 1]);
   });
 });

@@ -6,8 +6,8 @@ import { scopeOf } from '../../src/tlb/scope.js';
 import { entry, HOST, must, query } from './support.js';
 
 /**
- * Every choice of the pending layer, of the TLB and of the walker of the PE that looks in the end, over a table of one descriptor. Steps happen in the order
- * given; between any two of them pending invalidations may take effect and that PE may walk ahead.
+ * Every choice of the pending layer, of the TLB and of the walker of the PE that looks in the end, over a table of one descriptor. Steps
+ * happen in the order given; between any two of them pending invalidations may take effect and that PE may walk ahead.
  */
 type Step =
   | { readonly pe: number; readonly do: 'write'; readonly value: number }

@@ -1,8 +1,8 @@
 import type { TlbEntry, TlbQuery } from '@granule/contract';
 
 /**
- * The naive twin: a list of entries and the requirements of DDI 0487 C5.5 written out on 64-bit words, as the pages of the instructions state them. It knows
- * names and operand words, nothing of the model's table or scopes.
+ * The naive twin: a list of entries and the requirements of DDI 0487 C5.5 written out on 64-bit words, as the pages of the instructions
+ * state them. It knows names and operand words, nothing of the model's table or scopes.
  */
 export interface TwinState {
   readonly vmid: number;
