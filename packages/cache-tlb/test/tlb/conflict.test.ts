@@ -63,6 +63,12 @@ describe('replacement in a set of two ways', () => {
     expect(filled('round-robin')).toEqual([2, 3]);
   });
 
+  it('round-robin goes on from where it was', () => {
+    const tlb = new FiniteTlb({ arrays: [{ ...L1, replacement: 'round-robin' }] });
+    for (let n = 1; n <= 5; n += 1) tlb.insert(page(n));
+    expect(tlb.entries().map(({ input }) => input / 4096)).toEqual([5, 4]);
+  });
+
   it('random repeats itself from the same seed', () => {
     const run = (seed: number) => {
       const tlb = new FiniteTlb({ arrays: [{ ...L1, ways: 8, replacement: { random: { seed } } }] });
