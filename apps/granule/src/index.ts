@@ -17,6 +17,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   dump: { summary: 'every mapping of one regime of a memory image', load: () => import('./verbs/dump.js') },
   walk: { summary: 'one address through the tables, level by level, both stages', load: () => import('./verbs/walk.js') },
   translate: { summary: 'translation cases: registers, memory and addresses in, PAR or abort out', load: () => import('./verbs/translate.js') },
+  check: { summary: 'judges an event log: is every TLB maintenance sequence complete and in order', load: () => import('./verbs/check.js') },
   replay: { summary: 'the page-table operations of a real run, compared with its tables', load: () => import('./verbs/replay.js') },
 };
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { problems } from './schema.js';
 import { bundle, granule, RUN } from './support.js';
@@ -23,7 +23,7 @@ function json(...words: readonly string[]): Record<string, unknown> {
 }
 
 describe('granule', () => {
-  it.each(['geometry', 'decode', 'dump', 'walk', 'replay', 'tour'])('%s --help has an example', (verb) => {
+  it.each(['geometry', 'decode', 'dump', 'walk', 'check', 'replay', 'tour'])('%s --help has an example', (verb) => {
     const { status, stdout } = granule(verb, '--help');
     expect(status).toBe(0);
     expect(stdout).toMatch(new RegExp(`Examples?:\n {2}granule ${verb}`));
@@ -309,5 +309,68 @@ describe('granule tour', () => {
     const { stdout } = tour();
     expect(stdout.split('\n').filter((line) => line.length > 120)).toEqual([]);
     expect(stdout.includes('\u001b')).toBe(false);
+  });
+});
+
+/** Event logs. */
+const HEADER = '{"schema":"granule-events/1"}';
+const FORMAT = { backend: 'armv8', granule: '4K', iaBits: 40, oaBits: 48, startLevel: 1 };
+const INSTALLED = { type: 'context-installed', regime: 's2', root: '0x40000000', vmid: 1, format: FORMAT };
+const block = { type: 'write', table: '0x40000000', level: 1, index: 0, count: 1, address: '0x0', release: true };
+const A = '0x400000000007fd';
+const B = '0x400040000007fd';
+const log = (...events: readonly unknown[]): string => [HEADER, ...events.map((each) => JSON.stringify(each))].join('\n');
+
+const CLEAN = log(INSTALLED, { ...block, new: [A] }, { type: 'dsb', domain: 'ishst' });
+const BROKEN = log(INSTALLED, { ...block, new: [A] }, { ...block, old: [A], new: [B] });
+
+function file(name: string, text: string | Uint8Array): string {
+  const path = join(scratch, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+describe('granule check', () => {
+  it('a log that keeps every rule: exit 0, the verdict is the last line', () => {
+    const { status, stdout } = granule('check', file('clean.jsonl', CLEAN));
+    expect(status).toBe(0);
+    expect(stdout).toBe('clean: 3 events, 1 table\n');
+  });
+
+  it('a log that breaks one: exit 1, the violation with its line, and the verdict', () => {
+    const path = file('broken.jsonl', BROKEN);
+    const { status, stdout } = granule('check', path);
+    expect(status).toBe(1);
+    const [violation, verdict, ...rest] = stdout.split('\n');
+    expect(violation).toMatch(/:4: bbm\.output-address at 0x0000000000000000: .*Cause: event 3; exposed by event 3/u);
+    expect(violation.startsWith(path)).toBe(true);
+    expect(verdict).toMatch(/^violation: bbm\.output-address at 0x0000000000000000/u);
+    expect(rest).toEqual(['']);
+  });
+
+  it('gzip is inflated', () => {
+    expect(granule('check', file('broken.jsonl.gz', gzipSync(BROKEN))).status).toBe(1);
+  });
+
+  it.each([
+    ['clean', CLEAN, true],
+    ['broken', BROKEN, false],
+  ])('--json of a %s log keeps its schema', (_, text, clean) => {
+    expect(json('check', file('any.jsonl', text))).toMatchObject({ schema: 'granule-check/1', clean });
+  });
+
+  it.each([
+    ['no log', 'nothing', 'bad.jsonl:1: The first line is not {"schema":"granule-events/1"}.'],
+    ['half a line', `${HEADER}\n{"type":"dsb"`, 'bad.jsonl:2: The line is not a JSON object.'],
+    ['an unknown field', log({ type: 'isb', core: 1 }), 'bad.jsonl:2: isb.core is not a known field.'],
+    ['a table without a format', log({ ...INSTALLED, format: undefined }), 'bad.jsonl:2: The table at 0x40000000 was installed without'],
+    ['an unknown backend', log({ ...INSTALLED, format: { ...FORMAT, backend: 'vax' } }), 'bad.jsonl:2: Backend vax is not one of armv8'],
+    ['an unknown invalidation', log(INSTALLED, { type: 'tlbi', op: 'VAE9' }), 'bad.jsonl:3: TLBI VAE9 is not an invalidation'],
+  ])('unreadable, %s: exit 2, file and line', (_, text, message) => {
+    const { status, stdout, stderr } = granule('check', file('bad.jsonl', text));
+    expect(status).toBe(2);
+    expect(stdout).toBe('');
+    expect(stderr).toContain(message);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1);
   });
 });

@@ -6,6 +6,7 @@ export * from './format.js';
 export * from './memory.js';
 export * from './outcome.js';
 export * from './pgtable.js';
+export * from './tlb.js';
 export * from './translation.js';
 export * from './walker.js';
 export * from './words.js';

@@ -12,8 +12,8 @@ const CASES = Array.from({ length: 64 }, (_, lsb) =>
 ).flat();
 
 /** The bits of a word, least significant first, and back: what the twins are made of. */
-const bitsOf = (word: bigint): string => [...word.toString(2).padStart(64, '0')].reverse().join('');
-const wordOf = (bits: string): bigint => BigInt(`0b${[...bits].reverse().join('')}`);
+const bitsOf = (word: bigint): string => Array.from(word.toString(2).padStart(64, '0')).reverse().join('');
+const wordOf = (bits: string): bigint => BigInt(`0b${Array.from(bits).reverse().join('')}`);
 
 describe('fields of a word agree with its digits', () => {
   it('takeField reads the digits lsb … msb, fieldWidth counts them', () => {
