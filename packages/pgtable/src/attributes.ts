@@ -174,7 +174,9 @@ export function makeYoung(t: Table, ia: InputAddress): Outcome<undefined> {
 
 /**
  * Adds permissions to the leaf that maps `ia`, in place; never takes read or write away, sets execution exactly where it is named. Then
- * invalidates that IPA on this PE alone, also where the leaf was gone (retry). Source: kvm_pgtable_stage2_relax_perms.
+ * invalidates that IPA on this PE alone, also where the leaf was gone (retry): another PE that still holds the old entry faults and comes
+ * here too. Where execution is named false, every PE is invalidated instead, because a right may have gone.
+ * Source: kvm_pgtable_stage2_relax_perms (which invalidates locally in both cases).
  */
 export function relaxPermissions(
   t: Table,
@@ -189,7 +191,9 @@ export function relaxPermissions(
   if (changed.kind !== 'done' && changed.kind !== 'retry') {
     return changed;
   }
-  emitSteps(t, t.format.tlbi.leafLocal, ia, changed.kind === 'done' ? changed.value : undefined, t.plan.pageBytes);
+  const takesExecution = changed.kind === 'done' && (add.px === false || add.ux === false);
+  const sequence = takesExecution ? t.format.tlbi.leaf : t.format.tlbi.leafLocal;
+  emitSteps(t, sequence, ia, changed.kind === 'done' ? changed.value : undefined, t.plan.pageBytes);
   return changed.kind === 'done' ? DONE : changed;
 }
 

@@ -58,10 +58,15 @@ function breakEntry(t: Table, word: number, level: Level, address: InputAddress,
     emitSteps(t, format.tlbi.leaf, address, level, span);
     return;
   }
-  emitSteps(t, format.tlbi.range, address, undefined, span);
-  if (format.stage === 1) {
-    // The range operation of stage 1 is for last-level entries alone.
+  if (format.stage === 2) {
+    emitSteps(t, format.tlbi.range, address, undefined, span);
+  } else if (level === 2) {
+    // The range operation of stage 1 is for last-level entries alone: the table's own entry needs the other kind.
+    emitSteps(t, format.tlbi.range, address, undefined, span);
     emitSteps(t, format.tlbi.table, address, undefined, span);
+  } else {
+    // Walk caches may hold entries of every table below, and no operation names them but one by one.
+    emitSteps(t, format.tlbi.all, address, undefined, span);
   }
 }
 

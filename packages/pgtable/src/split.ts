@@ -151,9 +151,10 @@ class LinuxSplit implements Visitor {
       return run.count;
     }
     const whole = subtreePages(this.t, run.level, 3);
-    const toLevel = this.cache >= whole ? 3 : ((run.level + 1) as Level);
+    const left = Math.min(this.cache, this.t.memory.free);
+    const toLevel = left >= whole ? 3 : ((run.level + 1) as Level);
     const pages = toLevel === 3 ? whole : 1;
-    if (this.cache < pages) {
+    if (left < pages) {
       this.exhausted = true;
       return STOP;
     }
@@ -190,7 +191,7 @@ export function splitLinux(t: Table, ia: InputAddress, size: number, cache: numb
   return visitor.exhausted
     ? refused(
         'split.no-pages',
-        `The split cache of ${String(cache)} pages was used up inside the range.`,
+        `The split cache of ${String(cache)} pages, or the pool, was used up inside the range.`,
         'Linux stage2_split_walker: -ENOMEM',
       )
     : DONE;

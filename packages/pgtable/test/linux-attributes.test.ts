@@ -149,3 +149,21 @@ describe('split', () => {
     expect(memoryAfter('exact')).toEqual({ memory: 'device-nGnRE', af: false, write: true, software: 5 });
   });
 });
+
+describe('rights and pages that run out', () => {
+  it('relaxing invalidates this PE alone, but every PE where execution is named false', () => {
+    const b = mapped(PAGE, {}, RX);
+    value(b.table.relaxPermissions(0, { write: true }));
+    const local = kinds(b).join(' ');
+    b.log.drain();
+    value(b.table.relaxPermissions(0, { px: false, ux: false }));
+    expect(local).toContain('IPAS2E1 ');
+    expect(kinds(b).join(' ')).toContain('IPAS2E1IS');
+  });
+
+  it('splitting with Linux\'s rules and no budget ends where the pool does', () => {
+    const b = mapped(4 * M, { pages: 4 });
+    expect(answer(b.table.split(0, 4 * M, LINUX))).toBe('refused split.no-pages');
+    expect([at(b.table, 0).level, at(b.table, 2 * M).level]).toEqual([3, 2]);
+  });
+});

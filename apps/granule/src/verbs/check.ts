@@ -5,7 +5,7 @@ import { inflate, isGzip, readEventLog } from '@granule/snapshot';
 import { Command } from 'commander';
 import { CommandFailure, valueOf } from '../failures.js';
 import { fileSource } from '../files.js';
-import { BACKENDS } from '../images.js';
+import { BACKENDS } from '../backends.js';
 import { printJson, printLines } from '../output.js';
 
 interface Options {
