@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { bigintHigh, bigintLow, fieldWidth, placeField, putSlot, slotAt, slotMask, takeField, takeSlot, toBigint } from '../src/bits/index.js';
+import {
+  bigintHigh, bigintLow, fieldWidth, placeField, putSlot, slotAt, slotMask, takeField, takeSlot, toBigint,
+} from '../src/bits/index.js';
 import { random } from './random.js';
 
 const SEED = 0x51075;
@@ -12,8 +14,9 @@ const CASES = Array.from({ length: 64 }, (_, lsb) =>
 ).flat();
 
 /** The bits of a word, least significant first, and back: what the twins are made of. */
-const bitsOf = (word: bigint): string => Array.from(word.toString(2).padStart(64, '0')).reverse().join('');
-const wordOf = (bits: string): bigint => BigInt(`0b${Array.from(bits).reverse().join('')}`);
+const reversed = (text: string): string => Array.from(text).reverse().join('');
+const bitsOf = (word: bigint): string => reversed(word.toString(2).padStart(64, '0'));
+const wordOf = (bits: string): bigint => BigInt(`0b${reversed(bits)}`);
 
 describe('fields of a word agree with its digits', () => {
   it('takeField reads the digits lsb … msb, fieldWidth counts them', () => {

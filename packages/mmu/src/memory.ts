@@ -5,6 +5,8 @@ import type { OutputAddress } from '@granule/geometry/bits';
 export interface DescriptorMemory {
   /** Fills `into` with the word at `pa` (8-byte aligned). False, and `into` unspecified, where that is not memory: an external abort. */
   load(pa: OutputAddress, into: Words): boolean;
+  /** The arena that the words are in, where they are in one: walks then read it themselves where nothing unusual is met. */
+  readonly arena?: TableMemory;
 }
 
 /** Words of an image or of sparse memory. */
@@ -29,6 +31,7 @@ export function readerMemory(reader: PhysicalReader): DescriptorMemory {
 export function tableMemory(memory: TableMemory): DescriptorMemory {
   const page = 2 ** memory.pageShift;
   return {
+    arena: memory,
     load(pa, into) {
       const offset = pa - memory.firstPage * page;
       const inside = offset >= 0 && offset < memory.contiguousPages * page;

@@ -21,7 +21,7 @@ function topBitsAre(ones: boolean, lo: number, hi: number, from: number, top: nu
 }
 
 /** Which range an address is in, and its offset there into `walker.address`. False: in none, a translation fault. */
-function locate(walker: Walker, { control }: Stage1, lo: number, hi: number): boolean {
+export function locate(walker: Walker, { control }: Stage1, lo: number, hi: number): boolean {
   if (control.state === 'aarch32') return locate32(walker, control, lo);
   walker.upper = control.upper !== undefined && (hi & 0x00800000) !== 0;
   const range = walker.upper ? control.upper! : control.lower;

@@ -1,6 +1,7 @@
 import type { Format, RangeControl } from '@granule/contract';
 import { levelShift, type Level } from '@granule/geometry';
 import { pow2, type OutputAddress } from '@granule/geometry/bits';
+import { FastTables } from './fast.js';
 import { slotsOf, type LeafSlots } from './slots.js';
 
 /** What a descriptor is to a walk. */
@@ -17,6 +18,7 @@ const TWO_32 = 4294967296;
 export class Tables {
   readonly format: Format;
   readonly slots: LeafSlots;
+  readonly fast: FastTables;
   readonly base: OutputAddress;
   readonly startLevel: Level;
   readonly iaBits: number;
@@ -52,6 +54,7 @@ export class Tables {
     const { numbers } = format;
     this.format = format;
     this.slots = slotsOf(format);
+    this.fast = new FastTables(format, range, this.slots);
     this.base = range.base;
     this.startLevel = startLevel;
     this.iaBits = iaBits;

@@ -3,6 +3,7 @@ import { traitsOf, type Access } from './access.js';
 import { combine, combineForced, combineShareability, effectiveShareability, encodeMair, makeNonCacheable } from './attributes.js';
 import type { Context, Stage1, Stage2 } from './context.js';
 import type { DescriptorMemory } from './memory.js';
+import { mapFast } from './fast.js';
 import { createTranslation, type Translation } from './result.js';
 import { take } from './slots.js';
 import { stage1 } from './stage1.js';
@@ -58,6 +59,7 @@ export function mapWords(context: Context, memory: DescriptorMemory, lo: number,
   const stage = begin(context, memory, access, scratch);
   const both = stage.virtualised && access.stages !== 'one' ? context.stage2 : undefined;
   shared.logged = false;
+  if (memory.arena !== undefined && mapFast(shared, memory.arena, stage, both !== undefined, lo, hi, access.pan === true, into)) return true;
   if (!stage1(shared, stage, lo, hi, access.pan === true)) return false;
   if (both !== undefined && !stage2(shared, both, shared.leaf1.output, PURPOSE.access)) return false;
   const { leaf1, leaf2, permissions1, permissions2 } = shared;
@@ -67,17 +69,27 @@ export function mapWords(context: Context, memory: DescriptorMemory, lo: number,
   return scratch.updates.count === 0;
 }
 
+function stageOf(context: Context, regime: string): Stage1 {
+  const stage = context.regimes.get(regime);
+  if (stage === undefined) throw new RangeError(`The context has no regime ${regime}; it has ${[...context.regimes.keys()].join(', ')}.`);
+  return stage;
+}
+
+/** Sets the walker up. What an access before this one has looked up is used again. */
 function begin(context: Context, memory: DescriptorMemory, access: Access, out: Translation): Stage1 {
-  const stage = context.regimes.get(access.regime);
-  if (stage === undefined) throw new RangeError(`The context has no regime ${access.regime}; it has ${[...context.regimes.keys()].join(', ')}.`);
-  const { fetch, write, silent } = traitsOf(access.type);
+  const stage = context === shared.context && access.regime === shared.regime ? shared.stage : stageOf(context, access.regime);
   shared.context = context;
+  shared.regime = access.regime;
+  shared.stage = stage;
   shared.memory = memory;
   shared.out = out;
-  shared.access = access.type;
-  shared.fetch = fetch;
-  shared.write = write;
-  shared.silent = silent;
+  if (access.type !== shared.access) {
+    const { fetch, write, silent } = traitsOf(access.type);
+    shared.access = access.type;
+    shared.fetch = fetch;
+    shared.write = write;
+    shared.silent = silent;
+  }
   shared.privileged = access.privileged;
   out.fetches.count = 0;
   out.updates.count = 0;

@@ -2,7 +2,7 @@ import type { AccessType, FaultType, Words } from '@granule/contract';
 import type { Level } from '@granule/geometry';
 import { fromHalves, high32, low32, type InputAddress, type OutputAddress } from '@granule/geometry/bits';
 import type { Memory } from './attributes.js';
-import type { Context } from './context.js';
+import type { Context, Stage1 } from './context.js';
 import type { DescriptorMemory } from './memory.js';
 import { createTranslation, type Translation } from './result.js';
 import type { Tables } from './tables.js';
@@ -32,6 +32,8 @@ export function below(address: number, shift: number): number {
 /** The state of one translation under way: one object that every function of the walk is handed, and that is used again. */
 export class Walker {
   context!: Context;
+  regime = '';
+  stage!: Stage1;
   memory!: DescriptorMemory;
   out: Translation = createTranslation();
   /** Whether fetches are logged. */

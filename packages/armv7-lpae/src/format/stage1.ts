@@ -2,9 +2,9 @@ import { done, refused, type AttributeRequest, type Attributes, type Change, typ
 import {
   absentAttribute,
   CommonLeaf,
+  leafDefaults,
   noChange,
   optionalSlot,
-  PLAIN_LEAF,
   plainMairMemory,
   slotOf,
   Stage1Memory,
@@ -46,7 +46,7 @@ export class Stage1Leaf implements LeafCodec {
     this.attrIndx = slot('AttrIndx');
     this.memory = new Stage1Memory(mair, plainMairMemory, { where: 'MAIR0 and MAIR1', source: 'DDI 0406C B3.8' });
     const attrIndex = this.memory.defaultIndex;
-    this.defaults = Object.freeze({ ...PLAIN_LEAF, memory: this.memory.types[attrIndex], attrIndex });
+    this.defaults = leafDefaults(this.memory.types[attrIndex], attrIndex, 'inner');
   }
 
   decode(lo: number, hi: number): Attributes {

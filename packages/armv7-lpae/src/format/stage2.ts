@@ -2,8 +2,8 @@ import { done, refused, type AttributeRequest, type Attributes, type Change, typ
 import {
   absentAttribute,
   CommonLeaf,
+  leafDefaults,
   noChange,
-  PLAIN_LEAF,
   slotOf,
   STAGE2_MEMORY,
   stage2MemAttr,
@@ -18,7 +18,7 @@ const ONE_XN = 'one XN bit stands for PL1 and PL0 alike';
 
 /** Attributes of a stage-2 leaf: HAP, MemAttr and one XN bit. */
 export class Stage2Leaf implements LeafCodec {
-  readonly defaults: Attributes = Object.freeze({ ...PLAIN_LEAF, attrIndex: STAGE2_MEMORY.indexOf('normal') });
+  readonly defaults: Attributes = leafDefaults('normal', STAGE2_MEMORY.indexOf('normal'), 'inner');
   private readonly common: CommonLeaf;
   private readonly hap: Slot;
   private readonly xn: Slot;

@@ -2,9 +2,9 @@ import { done, refused, type AttributeRequest, type Attributes, type Change, typ
 import {
   CommonLeaf,
   hasField,
+  leafDefaults,
   noChange,
   optionalSlot,
-  PLAIN_LEAF,
   slotOf,
   Stage1Memory,
   type LeafCodec,
@@ -53,8 +53,7 @@ export class Stage1Leaf implements LeafCodec {
     this.attrIndx = slotOf(layout, 'AttrIndx');
     this.memory = new Stage1Memory(shape.mair, mairMemory, { where: 'the MAIR', source: 'DDI 0487 D8.6.1' });
     const attrIndex = this.memory.defaultIndex;
-    const memory = this.memory.types[attrIndex];
-    this.defaults = Object.freeze({ ...PLAIN_LEAF, memory, attrIndex, shareability: this.common.defaultShareability });
+    this.defaults = leafDefaults(this.memory.types[attrIndex], attrIndex, this.common.defaultShareability);
   }
 
   decode(lo: number, hi: number): Attributes {

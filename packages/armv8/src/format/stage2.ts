@@ -12,8 +12,8 @@ import {
 import {
   absentAttribute,
   CommonLeaf,
+  leafDefaults,
   noChange,
-  PLAIN_LEAF,
   slotOf,
   STAGE2_MEMORY,
   stage2MemAttr,
@@ -47,8 +47,7 @@ export class Stage2Leaf implements LeafCodec {
     this.xnx = shape.features.xnx === true;
     this.memory = shape.fwb ? STAGE2_MEMORY_FWB : STAGE2_MEMORY;
     this.memoryWords = { where: `with HCR_EL2.FWB ${shape.fwb ? 1 : 0}`, source: 'DDI 0487 D8.6.5' };
-    const attrIndex = this.memory.indexOf('normal');
-    this.defaults = Object.freeze({ ...PLAIN_LEAF, attrIndex, shareability: this.common.defaultShareability });
+    this.defaults = leafDefaults('normal', this.memory.indexOf('normal'), this.common.defaultShareability);
   }
 
   decode(lo: number, hi: number): Attributes {

@@ -14,13 +14,26 @@ import type {
   Words,
 } from '@granule/contract';
 import { done, ENTRY, refused } from '@granule/contract';
+import { explainFields, leafDefaults } from '@granule/contract/codec';
 import { type Level, type TableGeometry } from '@granule/geometry';
-import { bigintHigh, bigintLow, fromHalves, hex, high32, isAligned, low32, toBigint, type OutputAddress } from '@granule/geometry/bits';
+import {
+  bigintHigh,
+  bigintLow,
+  fromHalves,
+  hex,
+  high32,
+  isAligned,
+  low32,
+  placeField,
+  takeField,
+  toBigint,
+  type OutputAddress,
+} from '@granule/geometry/bits';
 import {
   ANNOTATED_TYPE,
   ANNOTATION_FIELDS,
   CLAUSE,
-  layoutOf,
+  descriptorLayout,
   LEAF_FIELDS,
   leafType,
   LOCKED_TYPE,
@@ -49,26 +62,10 @@ const TLBI: TlbiSequences = {
   all: step('FORGET-ALL', 'nothing'),
 };
 
-const DEFAULTS: Attributes = {
-  read: true,
-  write: true,
-  px: false,
-  ux: false,
-  user: false,
-  memory: 'normal',
-  attrIndex: MEMORY_CODES.indexOf('normal'),
-  shareability: 'inner',
-  af: true,
-  dbm: false,
-  contiguous: false,
-  nG: false,
-  ns: false,
-  gp: false,
-  software: 0,
-};
+const DEFAULTS: Attributes = leafDefaults('normal', MEMORY_CODES.indexOf('normal'), 'inner');
 
-const get = (word: bigint, { msb, lsb }: Field): number => Number((word >> BigInt(lsb)) & ((1n << BigInt(msb - lsb + 1)) - 1n));
-const put = (value: number | boolean, { lsb }: Field): bigint => BigInt(value) << BigInt(lsb);
+const get = (word: bigint, field: Field): number => Number(takeField(field, word));
+const put = (value: number | boolean, field: Field): bigint => placeField(field, BigInt(value));
 const words = (word: bigint): Words => ({ lo: bigintLow(word), hi: bigintHigh(word) });
 
 /** Leaf attributes that no fake leaf has, in every stage, and those that only one stage has. */
@@ -306,14 +303,13 @@ export function fakeFormat(regime: 's1' | 's2', config: FormatConfig): Format {
     decodeAnnotation: (lo, hi) => ({ type: get(toBigint(lo, hi), ANNOTATION_FIELDS.type), value: toBigint(lo, hi) >> 16n }),
     relax,
     mustBreak: (oldLo, oldHi, newLo, newHi, level) => mustBreak(format, { lo: oldLo, hi: oldHi }, { lo: newLo, hi: newHi }, level, bbm),
-    layout: (kind, level) => layoutOf(kind, level, geometry.granule, stage),
-    explain: (lo, hi, level) => {
-      const word = toBigint(lo, hi);
-      return layoutOf(kindOf(numbers, lo, hi, level), level, geometry.granule, stage).map((each) => {
-        const value = (word >> BigInt(each.lsb)) & ((1n << BigInt(each.msb - each.lsb + 1)) - 1n);
-        return { ...each, value, meaning: `${each.name} = ${value.toString()}` };
-      });
-    },
+    layout: (kind, level) => descriptorLayout(kind, level, geometry.granule, stage),
+    explain: (lo, hi, level) =>
+      explainFields(
+        descriptorLayout(kindOf(numbers, lo, hi, level), level, geometry.granule, stage),
+        toBigint(lo, hi),
+        ({ name }, value) => `${name} = ${value.toString()}`,
+      ),
   };
   return format;
 }

@@ -1,37 +1,9 @@
 import type { Backend, FaultValue, Features, NotModelled } from '@granule/contract';
-import { done, notModelled, refused } from '@granule/contract';
+import { done, NO_FEATURES, notModelled, refused } from '@granule/contract';
 import { fakeFormat } from './format.js';
 import { CLAUSE } from './layout.js';
 
-const FEATURES: Features = {
-  paBits: 44,
-  granules1: ['4K', '16K', '64K'],
-  granules2: ['4K', '16K', '64K'],
-  lpa2Granules1: [],
-  lpa2Granules2: [],
-  lpa: false,
-  lva: false,
-  ttst: false,
-  xnx: true,
-  s2fwb: false,
-  ttl: false,
-  tlbirange: false,
-  hpds: false,
-  hpds2: false,
-  haf: false,
-  hdbs: false,
-  pan: false,
-  pan3: false,
-  e0pd: false,
-  vhe: false,
-  xs: false,
-  cnp: false,
-  bti: false,
-  bbm: 0,
-  idc: false,
-  dic: false,
-  vmidBits: 8,
-};
+const FEATURES: Features = { ...NO_FEATURES, paBits: 44, granules1: ['4K', '16K', '64K'], granules2: ['4K', '16K', '64K'], xnx: true };
 
 const nothing = (what: string): (() => NotModelled) => {
   const answer = notModelled(`fake.${what}`, `The fake backend has no ${what}.`, CLAUSE);

@@ -1,4 +1,5 @@
 import { ENTRY, type EntryKind, type Field } from '@granule/contract';
+import { layoutOf } from '@granule/contract/codec';
 import { GRANULES, levelShift, type Granule, type Level } from '@granule/geometry';
 
 /**
@@ -67,40 +68,25 @@ export const TABLE_FIELDS = {
 export const ANNOTATION_FIELDS = { type: field('annotation', 11, 8), value: field('value', 63, 16) } as const;
 
 const TYPE = field('type', 4, 2);
+const whole = (fields: readonly Field[]): readonly Field[] => layoutOf(fields, undefined, CLAUSE);
 const STAGE1_ONLY: readonly Field[] = [LEAF_FIELDS.notGlobal, LEAF_FIELDS.user];
 
 /** Fields of an entry, most significant first, gaps named RES0. */
-export function layoutOf(kind: EntryKind, level: Level, granule: Granule, stage: 1 | 2): readonly Field[] {
+export function descriptorLayout(kind: EntryKind, level: Level, granule: Granule, stage: 1 | 2): readonly Field[] {
   const top = field(`OA[${OA_PLAIN_BITS + OA_TOP_BITS - 1}:${OA_PLAIN_BITS}]`, OA_TOP_LSB + OA_TOP_BITS - 1, OA_TOP_LSB);
   const plain = (shift: number) => field(`OA[${OA_PLAIN_BITS - 1}:${shift}]`, OA_PLAIN_BITS - 1, shift);
   switch (kind) {
     case ENTRY.zero:
       return [field('zero', 63, 0)];
     case ENTRY.annotated:
-      return withGaps([...Object.values(ANNOTATION_FIELDS), TYPE]);
+      return whole([...Object.values(ANNOTATION_FIELDS), TYPE]);
     case ENTRY.table:
-      return withGaps([...(stage === 1 ? Object.values(TABLE_FIELDS) : []), plain(GRANULES[granule].pageShift), top, TYPE]);
+      return whole([...(stage === 1 ? Object.values(TABLE_FIELDS) : []), plain(GRANULES[granule].pageShift), top, TYPE]);
     case ENTRY.leaf: {
       const attributes = Object.values(LEAF_FIELDS).filter((each) =>
         stage === 2 ? !STAGE1_ONLY.includes(each) : each !== LEAF_FIELDS.notReadable,
       );
-      return withGaps([...attributes, plain(levelShift(granule, level)), top, TYPE]);
+      return whole([...attributes, plain(levelShift(granule, level)), top, TYPE]);
     }
   }
-}
-
-function withGaps(fields: readonly Field[]): readonly Field[] {
-  const result: Field[] = [];
-  let next = 63;
-  for (const each of [...fields].sort((a, b) => b.msb - a.msb)) {
-    if (each.msb < next) {
-      result.push(field('RES0', next, each.msb + 1));
-    }
-    result.push(each);
-    next = each.lsb - 1;
-  }
-  if (next >= 0) {
-    result.push(field('RES0', next, 0));
-  }
-  return result;
 }

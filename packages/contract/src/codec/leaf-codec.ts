@@ -1,5 +1,5 @@
 import { putSlot, takeSlot, type Slot } from '@granule/geometry/bits';
-import type { AttributeRequest, Attributes, Change, Shareability } from '../format.js';
+import type { AttributeRequest, Attributes, Change, MemoryType, Shareability } from '../format.js';
 import { done, refused, type Outcome, type Refused } from '../outcome.js';
 import type { Field, Words } from '../words.js';
 import { optionalSlot, slotOf } from './field-codec.js';
@@ -23,24 +23,29 @@ export interface LeafCodec {
   memoryKey(lo: number, hi: number): string;
 }
 
-/** What a request leaves out, but for the memory: readable and writable, not executable, accessed, Inner Shareable, all else off. */
-export const PLAIN_LEAF: Attributes = Object.freeze({
-  read: true,
-  write: true,
-  px: false,
-  ux: false,
-  user: false,
-  memory: 'normal',
-  attrIndex: 0,
-  shareability: 'inner',
-  af: true,
-  dbm: false,
-  contiguous: false,
-  nG: false,
-  ns: false,
-  gp: false,
-  software: 0,
-});
+/**
+ * What a request leaves out: readable and writable, not executable, accessed, all else off. One literal, so that every format's defaults
+ * have one object shape.
+ */
+export function leafDefaults(memory: MemoryType, attrIndex: number, shareability: Shareability): Attributes {
+  return Object.freeze({
+    read: true,
+    write: true,
+    px: false,
+    ux: false,
+    user: false,
+    memory,
+    attrIndex,
+    shareability,
+    af: true,
+    dbm: false,
+    contiguous: false,
+    nG: false,
+    ns: false,
+    gp: false,
+    software: 0,
+  });
+}
 
 export function noChange(): Change {
   return { loClear: 0, loSet: 0, hiClear: 0, hiSet: 0 };
