@@ -13,7 +13,7 @@ export interface HostArea {
   readonly end: HostAddress;
   /** `anonymous`: pages, or transparent huge pages; `hugetlb`: pages of `pageBytes`; `device`: VM_PFNMAP, `physical` on. */
   readonly kind: 'anonymous' | 'hugetlb' | 'device';
-  /** Page size of hugetlb memory, bytes (contiguous hints included); otherwise the page size. */
+  /** Bytes of a hugetlb page (contiguous ones included); of the largest page that anonymous memory may have (MADV_NOHUGEPAGE: the page size). */
   readonly pageBytes: number;
   readonly memory: HostMemoryType;
   readonly writable: boolean;

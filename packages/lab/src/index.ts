@@ -14,6 +14,8 @@ export { findingLines, sizeText, summaryLines, titleLine } from './dump/summary.
 export { mappingHeading, mappingRow, permissionWidthOf } from './dump/text.js';
 export { type AddressWalk, type StageEnd, type StageWalk, walkAddress, type WalkStep } from './walk/walk.js';
 export { replayOps, type ReplayOptions } from './replay/replay.js';
+export { replayCauses } from './causes/replay.js';
+export { type CallCount, type CallDifference, causesText, type CausesReport, type Undetermined } from './causes/report.js';
 export type { ProtLayout } from './replay/prot.js';
 export {
   type CheckpointComparison, type Difference, type LeafText, type OddOperation, type OperationCount, type Place, type ReplayReport, replayText,

@@ -54,7 +54,7 @@ export function replayOps(options: ReplayOptions): Outcome<ReplayReport> {
 const NO_MEMORY: PhysicalReader = { read: () => false };
 
 /** The registers of every checkpoint in the trace that has any. */
-function surveyCheckpoints(options: CheckpointOptions, { checkpoints }: Survey): Outcome<readonly KernelTables[]> {
+export function surveyCheckpoints(options: CheckpointOptions, { checkpoints }: Survey): Outcome<readonly KernelTables[]> {
   const known: KernelTables[] = [];
   for (const checkpoint of checkpoints) {
     const tables = openCheckpoint(options, checkpoint, NO_MEMORY);
