@@ -58,7 +58,7 @@ export function guestAbort(vm: Vm, vcpu: Vcpu, registers: AbortRegisters, option
   if (abort.cause === 'access-flag') {
     const address = alignDown(abort.ipa, 12);
     vm.tell({ event: 'kvm_access_fault', fields: { ipa: address } });
-    vm.tell({ event: 's2_mkyoung', fields: { addr: address, flags: vm.kernel.faultFlags } });
+    vm.tell({ event: 's2_mkyoung', fields: { addr: address, ...relaxFlags(vm) } });
     vm.table.makeYoung(address);
     return done({ did: 'made-young', address });
   }
@@ -182,7 +182,7 @@ function commit(fault: Fault, vcpu: Vcpu, { address, bytes, page }: Target): Out
   const prot = protectionOf(fault, page);
   let outcome: Outcome<undefined>;
   if (granule === bytes) {
-    vm.tell({ event: 's2_relax_perms', fields: { addr: address, prot, flags: vm.kernel.faultFlags } });
+    vm.tell({ event: 's2_relax_perms', fields: { addr: address, prot, ...relaxFlags(vm) } });
     const { read, write, execute } = prot;
     outcome = vm.table.relaxPermissions(address, { read, write, ...(execute ? { px: true, ux: true } : {}) });
   } else {
@@ -197,6 +197,10 @@ function commit(fault: Fault, vcpu: Vcpu, { address, bytes, page }: Target): Out
     slot.dirty?.mark((alignDown(abort.ipa, vm.format.geometry.pageShift) - slot.ipa) / vm.sizes.page);
   }
   return done(granule === bytes ? { did: 'relaxed', address } : { did: 'mapped', address, bytes });
+}
+
+function relaxFlags({ kernel }: Vm): { readonly flags?: number } {
+  return kernel.relaxFlags === undefined ? {} : { flags: kernel.relaxFlags };
 }
 
 /** kvm_s2_fault_compute_prot. */

@@ -23,8 +23,8 @@ interface Range {
 export type PolicyEvent =
   | { readonly event: 's2_map'; readonly fields: Range & { readonly phys: OutputAddress; readonly prot: Protection; readonly flags: number } }
   | { readonly event: 's2_unmap' | 's2_wrprotect' | 's2_flush' | 's2_split' | 's2_destroy_range'; readonly fields: Range }
-  | { readonly event: 's2_relax_perms'; readonly fields: { readonly addr: InputAddress; readonly prot: Protection; readonly flags: number } }
-  | { readonly event: 's2_mkyoung'; readonly fields: { readonly addr: InputAddress; readonly flags: number } }
+  | { readonly event: 's2_relax_perms'; readonly fields: { readonly addr: InputAddress; readonly prot: Protection; readonly flags?: number } }
+  | { readonly event: 's2_mkyoung'; readonly fields: { readonly addr: InputAddress; readonly flags?: number } }
   | { readonly event: 's2_test_clear_young'; readonly fields: Range & { readonly mkold: boolean } }
   | { readonly event: 'unmap_stage2_range'; readonly fields: { readonly start: InputAddress; readonly size: number } }
   | {

@@ -7,8 +7,8 @@ export interface KernelProfile {
   readonly version: string;
   /** Walker flags of s2_map in a guest fault: KVM_PGTABLE_WALK_SHARED 8; up to 6.x also HANDLE_FAULT 0x10 (inverted since). */
   readonly mapFlags: number;
-  /** Walker flags of s2_relax_perms and s2_mkyoung. */
-  readonly faultFlags: number;
+  /** Walker flags of s2_relax_perms and s2_mkyoung; absent: these functions take none (before 6.14). */
+  readonly relaxFlags?: number;
   /**
    * Device memory (VM_PFNMAP): blocks as large as host VMA and alignment allow (get_vma_page_shift, 5.14), or as the host's own table maps it (the THP path).
    */
@@ -26,25 +26,24 @@ export interface KernelProfile {
   readonly nestedHooks: boolean;
 }
 
-const TODAY: KernelProfile = {
+const TODAY = {
   version: '7.2',
   mapFlags: 0x8,
-  faultFlags: 0x8,
   deviceBlocks: 'host-leaf',
   thpMask: 'ptrs-per-pmd',
   slotOrder: 'id-hash',
   slotMayEndAtLimit: true,
   nestedHooks: true,
-};
+} as const satisfies KernelProfile;
 
 /** Oldest first. */
 export const KERNELS: readonly KernelProfile[] = [
   {
-    ...TODAY, version: '4.8', mapFlags: 0, faultFlags: 0, thpMask: 'size', slotOrder: 'address-descending', slotMayEndAtLimit: false,
+    ...TODAY, version: '4.8', mapFlags: 0, thpMask: 'size', slotOrder: 'address-descending', slotMayEndAtLimit: false,
     nestedHooks: false,
   },
-  { ...TODAY, version: '6.12', mapFlags: 0x18, faultFlags: 0x18, deviceBlocks: 'area', thpMask: 'size' },
-  TODAY,
+  { ...TODAY, version: '6.12', mapFlags: 0x18, deviceBlocks: 'area', thpMask: 'size' },
+  { ...TODAY, relaxFlags: 0x8 },
 ];
 
 /** The profile of the newest known kernel that is not newer than this one (`uname -r` or the whole of `uname -a`); the oldest for what is older still. */

@@ -1,4 +1,4 @@
-import type { DecodedEvent } from '@granule/snapshot';
+import type { DecodedEvent, TraceEventName } from '@granule/snapshot';
 import { NO_LEVEL, type Call } from './calls.js';
 
 /** TLBI_TTL_UNKNOWN: INT_MAX. */
@@ -20,75 +20,72 @@ export class LinearMap {
   }
 }
 
-/** Page-table calls, TLB flushes and cache maintenance: the names that the policy must make. */
-export function isCall(decoded: DecodedEvent): boolean {
-  return callOf(decoded, undefined) !== undefined;
+/** Page-table calls, TLB flushes, cache maintenance and tracepoints that the policy must come to, with the fields that are compared. */
+const CALLS: { readonly [N in TraceEventName]?: readonly string[] } = {
+  s2_init: [],
+  s2_map: ['addr', 'size', 'phys', 'prot', 'flags'],
+  s2_unmap: ['addr', 'size'],
+  s2_wrprotect: ['addr', 'size'],
+  s2_flush: ['addr', 'size'],
+  s2_split: ['addr', 'size'],
+  s2_destroy_range: ['addr', 'size'],
+  s2_destroy_pgd: [],
+  s2_relax_perms: ['addr', 'prot', 'flags'],
+  s2_mkyoung: ['addr', 'flags'],
+  s2_test_clear_young: ['addr', 'size', 'mkold'],
+  unmap_stage2_range: ['start', 'size'],
+  nested_s2_unmap: [],
+  nested_s2_wp: [],
+  nested_s2_flush: [],
+  stage2_flush_vm: [],
+  set_way_flush: [],
+  toggle_cache: ['was'],
+  flush_cpu_context: [],
+  flush_vmid: [],
+  flush_vmid_range: [],
+  flush_vmid_ipa: ['ipa', 'level'],
+  flush_vmid_ipa_nsh: ['ipa', 'level'],
+  clean_dcache_guest_page: ['va', 'size'],
+  invalidate_icache_guest_page: ['va', 'size'],
+  dcache_clean_inval_poc: ['start', 'end'],
+  icache_inval_pou: ['start', 'end'],
+  kvm_access_fault: ['ipa'],
+  kvm_set_way_flush: ['pc', 'cache'],
+  kvm_toggle_cache: ['pc', 'was', 'now'],
+  kvm_mmio: ['access', 'length', 'gpa'],
+  kvm_mmio_nisv: ['ipa', 'esr', 'far', 'pc'],
+};
+
+/** Whether the policy must come to an event. The read that completes an MMIO access is a later step of the same exit. */
+export function isCall({ event, fields }: DecodedEvent): boolean {
+  return Object.hasOwn(CALLS, event) && !(event === 'kvm_mmio' && fields.access === 'read');
 }
 
 /** A traced event as a call; undefined where it is none of the policy's. Kernel addresses become physical ones through the linear map. */
-export function callOf({ event, fields }: DecodedEvent, linear: LinearMap | undefined): Call | undefined {
-  const memory = (va: bigint, size: number): Call => ({ event, fields: { phys: linear?.physical(va) ?? 0, size } });
-  switch (event) {
-    case 's2_map':
-      return { event, fields: pick(fields, ['addr', 'size', 'phys', 'prot', 'flags']) };
-    case 's2_unmap':
-    case 's2_wrprotect':
-    case 's2_flush':
-    case 's2_split':
-    case 's2_destroy_range':
-      return { event, fields: pick(fields, ['addr', 'size']) };
-    case 's2_relax_perms':
-      return { event, fields: pick(fields, ['addr', 'prot', 'flags']) };
-    case 's2_mkyoung':
-      return { event, fields: pick(fields, ['addr', 'flags']) };
-    case 's2_test_clear_young':
-      return { event, fields: { ...pick(fields, ['addr', 'size']), mkold: fields.mkold !== 0 } };
-    case 'unmap_stage2_range':
-      return { event, fields: pick(fields, ['start', 'size']) };
-    case 's2_init':
-    case 's2_destroy_pgd':
-    case 'nested_s2_unmap':
-    case 'nested_s2_wp':
-    case 'nested_s2_flush':
-    case 'stage2_flush_vm':
-    case 'set_way_flush':
-    case 'flush_cpu_context':
-    case 'flush_vmid':
-    case 'flush_vmid_range':
-      return { event, fields: {} };
-    case 'toggle_cache':
-      return { event, fields: { was: fields.was !== 0 } };
-    case 'kvm_access_fault':
-      return { event, fields: pick(fields, ['ipa']) };
-    case 'kvm_set_way_flush':
-      return { event, fields: pick(fields, ['pc', 'cache']) };
-    case 'kvm_toggle_cache':
-      return { event, fields: pick(fields, ['pc', 'was', 'now']) };
-    case 'kvm_mmio':
-      return fields.access === 'read' ? undefined : { event, fields: pick(fields, ['access', 'length', 'gpa']) };
-    case 'kvm_mmio_nisv':
-      return { event, fields: pick(fields, ['ipa', 'esr', 'far', 'pc']) };
-    case 'flush_vmid_ipa':
-    case 'flush_vmid_ipa_nsh':
-      return { event, fields: { ipa: fields.ipa, level: fields.level === TTL_UNKNOWN || fields.level === 0 ? NO_LEVEL : fields.level } };
-    case 'clean_dcache_guest_page':
-    case 'invalidate_icache_guest_page':
-      return memory(fields.va, fields.size);
-    case 'dcache_clean_inval_poc':
-    case 'icache_inval_pou':
-      return memory(fields.start, Number(fields.end - fields.start));
-    default:
-      return undefined;
+export function callOf(decoded: DecodedEvent, linear: LinearMap): Call | undefined {
+  if (!isCall(decoded)) {
+    return undefined;
   }
+  const { event } = decoded;
+  const traced = decoded.fields as Fields;
+  const fields = Object.fromEntries(CALLS[event]!.map((name) => [name, traced[name]]));
+  const { va, start, end, level } = fields;
+  if (typeof va === 'bigint') {
+    return { event, fields: { phys: linear.physical(va) ?? 0, size: fields['size'] } };
+  }
+  if (typeof start === 'bigint' && typeof end === 'bigint') {
+    return { event, fields: { phys: linear.physical(start) ?? 0, size: Number(end - start) } };
+  }
+  if (level !== undefined) {
+    return { event, fields: { ...fields, level: level === TTL_UNKNOWN || level === 0 ? NO_LEVEL : level } };
+  }
+  const flag = event === 's2_test_clear_young' ? 'mkold' : event === 'toggle_cache' ? 'was' : undefined;
+  return { event, fields: flag === undefined ? fields : { ...fields, [flag]: fields[flag] !== 0 } };
 }
 
 type Fields = Readonly<Record<string, number | bigint | string | boolean>>;
 
-function pick(fields: object, names: readonly string[]): Fields {
-  return Object.fromEntries(names.map((name) => [name, (fields as Fields)[name]]));
-}
-
-/** Names of the fields in which two calls of one name differ. */
+/** Names of the fields in which two calls of one name differ; the policy names those that it predicts. */
 export function differingFields(ours: Call, theirs: Call): readonly string[] {
   return Object.keys(ours.fields).filter((name) => ours.fields[name] !== theirs.fields[name]);
 }

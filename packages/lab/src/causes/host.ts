@@ -35,6 +35,8 @@ export class TracedHost implements HostMemory {
   readonly given = new Map<GivenName, number>();
   /** The call that the fault under way led to; undefined: none. */
   telling: TellingCall | undefined;
+  /** A page was asked for of which nothing is known. */
+  asked = false;
   /** Whether the policy is free to take a huge page at this fault: a page then says that the host has no larger one. */
   sizeIsFree: (hva: HostAddress) => boolean = () => true;
   /** Read faults tell writability, but not while dirty pages are logged or from a read-only slot. */
@@ -110,7 +112,11 @@ export class TracedHost implements HostMemory {
     const area = this.areaAt(hva);
     const fact = this.#factAt(hva);
     const call = this.telling;
-    if (area === undefined || (call === undefined && fact === undefined)) {
+    if (area === undefined || (write && !area.writable)) {
+      return undefined;
+    }
+    if (call === undefined && fact === undefined) {
+      this.asked = true;
       return undefined;
     }
     const physical = this.#physical(hva, area, fact, call);

@@ -1,8 +1,8 @@
 import type { Outcome } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
 import {
-  createVm, errnoOf, getDirtyLog, guestAbort, linuxCaches, notifierAge, notifierUnmap, setMemoryRegion, supportsBlock, type Vcpu, type Vm, VmidAllocator,
-  type VmOptions,
+  clearDirtyLog, createVm, type DirtyBitmap, errnoOf, getDirtyLog, guestAbort, linuxCaches, notifierAge, notifierUnmap, setMemoryRegion, setSplitChunk,
+  type Slot, supportsBlock, type Vcpu, type Vm, VmidAllocator, type VmOptions,
 } from '@granule/kvm';
 import { createTableArena } from '@granule/memory';
 import type { DecodedEvent, TraceFields } from '@granule/snapshot';
@@ -51,9 +51,13 @@ export class PolicyReplayer {
   readonly #pending = new Map<number, PendingFault>();
   /** By task: the answer of the last page-table call, as its return is traced. */
   readonly #answers = new Map<number, { readonly name: string; readonly ret: number }>();
-  #vcpu: Vcpu | undefined;
-  /** SCTLR.M and C are as the policy has them: known since the VM-register writes trap. */
-  #cachesKnown = true;
+  readonly #vcpus = new Map<number, Vcpu>();
+  /** The vCPU that a task last ran. */
+  /** By slot: the dirty log that the VMM got last. */
+  readonly #dirty = new Map<number, DirtyBitmap>();
+  readonly #running = new Map<number, Vcpu>();
+  /** vCPUs that may have switched their caches unseen: VM-register writes did not trap. */
+  readonly #cachesUnknown = new Set<Vcpu>();
   #pid = 0;
   #cause = '';
   #at: Pick<TracedEvent, 'trace' | 'line'> = { trace: '', line: 0 };
@@ -68,21 +72,23 @@ export class PolicyReplayer {
     this.hostMemory.writeTells = (hva) => this.#slotAt(hva, (slot) => slot.dirty === undefined && !slot.readonly);
   }
 
-  #slotAt(hva: number, holds: (slot: NonNullable<ReturnType<Vm['slots']['byId']>>) => boolean): boolean {
+  #slotAt(hva: number, holds: (slot: Slot) => boolean): boolean {
     return this.vm?.slots.inHostRange(hva, hva + 1).some(holds) ?? false;
   }
 
   #made(call: Call): void {
+    const { addr, size = 1 } = call.fields;
+    if (typeof addr === 'number' && typeof size === 'number') {
+      const { trace, line } = this.#at;
+      this.live?.touches.push({ operation: call.event, trace, line, start: addr, end: addr + size });
+    }
     this.comparison.expect(this.#pid, { call, cause: this.#cause, at: this.#at });
   }
 
   /** Runs a part of the policy; its calls belong to a task and a cause. */
   #run<T>(pid: number, at: Pick<TracedEvent, 'trace' | 'line'>, cause: string, part: () => T): T {
     [this.#pid, this.#cause, this.#at] = [pid, cause, at];
-    const table = this.live;
-    const result = part();
-    table?.touches.push({ operation: cause, trace: at.trace, line: at.line, start: 0, end: 0 });
-    return result;
+    return part();
   }
 
   #count(cause: string): void {
@@ -104,8 +110,10 @@ export class PolicyReplayer {
     const [start, bytes] = [addressArg(step, 'addr'), addressArg(step, 'len')];
     if (call === 'KVM_CREATE_VM') {
       this.#create(addressArg(step, 'type') ?? 0);
-    } else if (call === 'KVM_CREATE_VCPU') {
-      this.#vcpu ??= this.vm?.addVcpu();
+    } else if (call === 'KVM_CREATE_VCPU' && this.vm !== undefined) {
+      this.#vcpus.set(addressArg(step, 'vcpu') ?? 0, this.vm.addVcpu());
+    } else if (call === 'KVM_ENABLE_CAP') {
+      this.#capability(step, placed, next);
     } else if (call === 'mmap') {
       const area = areaOf(step, { page: 2 ** this.#input.placed.like.format.geometry.pageShift, pmd: pmdBytes(this.#input.placed) });
       if (area !== undefined) {
@@ -114,11 +122,13 @@ export class PolicyReplayer {
     } else if (start !== undefined && bytes !== undefined && (call === 'mprotect' || call === 'munmap' || call === 'madvise')) {
       this.#hostCall(call, step, start, start + bytes);
     } else if (call === 'KVM_RUN') {
-      this.#load(next.source.cpu);
+      this.#enter(next, addressArg(step, 'vcpu') ?? 0);
     } else if (call === 'KVM_SET_USER_MEMORY_REGION') {
       this.#region(step, placed, next);
     } else if (call === 'KVM_GET_DIRTY_LOG') {
       this.#dirtyLog(addressArg(step, 'slot') ?? -1, placed, next);
+    } else if (call === 'KVM_CLEAR_DIRTY_LOG') {
+      this.#clearDirtyLog(step, placed, next);
     } else {
       return;
     }
@@ -170,6 +180,7 @@ export class PolicyReplayer {
       this.#note(next, placed, log?.kind === 'refused' ? log.sentence : `There is no slot ${id}.`);
       return;
     }
+    this.#dirty.set(id, log.value);
     const theirs = this.#input.dirtyLog(placed);
     const ours = new Set(log.value.list().map((page) => slot.ipa + page * this.vm!.sizes.page));
     if (theirs !== undefined) {
@@ -179,13 +190,52 @@ export class PolicyReplayer {
     }
   }
 
+  /** The pages of the mask are those that the VMM got last, as VMMs do it; a run does not tell them. */
+  #clearDirtyLog(step: PlacedStep['step'], placed: PlacedStep, next: TracedEvent): void {
+    const id = addressArg(step, 'slot') ?? -1;
+    const dirty = this.#dirty.get(id);
+    if (this.vm === undefined || dirty === undefined) {
+      return;
+    }
+    const [first, count] = [addressArg(step, 'first_page') ?? 0, addressArg(step, 'num_pages') ?? dirty.pages];
+    const outcome = clearDirtyLog(this.vm, id, first, count, (page) => dirty.has(page));
+    if (outcome.kind !== 'done') {
+      this.#note(next, placed, outcome.kind === 'refused' ? outcome.sentence : outcome.kind);
+    }
+  }
+
+  #capability(step: PlacedStep['step'], placed: PlacedStep, next: TracedEvent): void {
+    const { cap } = step.args;
+    const value = addressArg(step, 'value') ?? addressArg(step, 'args0') ?? 0;
+    if (this.vm === undefined) {
+      return;
+    }
+    if (cap === 'KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2') {
+      this.vm.manualDirtyLog = value === 0 ? 'off' : value % 4 === 3 ? 'initially-set' : 'manual';
+    } else if (cap === 'KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE') {
+      const outcome = setSplitChunk(this.vm, value);
+      if (outcome.kind === 'refused') {
+        this.#note(next, placed, outcome.sentence);
+      }
+    }
+  }
+
   #note(next: TracedEvent, { n, call }: PlacedStep, sentence: string): void {
     this.comparison.note({ trace: next.trace, line: next.line, operation: call, cause: `step ${n}`, what: 'answer', sentence });
   }
 
-  #load(pe: number): void {
-    if (this.vm !== undefined && this.#vcpu !== undefined) {
-      this.vm.load(this.#vcpu, pe);
+  #enter({ source }: TracedEvent, id: number): void {
+    const vcpu = this.#vcpus.get(id);
+    if (vcpu !== undefined) {
+      this.#running.set(source.pid, vcpu);
+      this.vm?.load(vcpu, source.cpu);
+    }
+  }
+
+  #load(pid: number, pe: number): void {
+    const vcpu = this.#running.get(pid);
+    if (vcpu !== undefined) {
+      this.vm?.load(vcpu, pe);
     }
   }
 
@@ -229,7 +279,7 @@ export class PolicyReplayer {
       this.#resolve(pid, call);
     }
     if (decoded.event === 'flush_cpu_context' && this.comparison.queue(pid).length === 0) {
-      this.#run(pid, event, `vCPU loaded on CPU ${cpu}`, () => this.#load(cpu));
+      this.#run(pid, event, `vCPU loaded on CPU ${cpu}`, () => this.#load(pid, cpu));
     }
     this.comparison.actual(pid, event, call, pending?.cause ?? this.#cause);
   }
@@ -282,19 +332,20 @@ export class PolicyReplayer {
     const pending = this.#pending.get(pid);
     const { vm } = this;
     this.#pending.delete(pid);
-    if (pending === undefined || vm === undefined || this.#vcpu === undefined) {
+    const vcpu = this.#running.get(pid);
+    if (pending === undefined || vm === undefined || vcpu === undefined) {
       return;
     }
-    const vcpu = this.#vcpu;
     const { fields, since, cause, at } = pending;
     this.hostMemory.telling = this.#telling(vm, call);
+    this.hostMemory.asked = false;
     const registers = { esr: BigInt(fields.hsr), far: fields.hxfar, ipa: fields.ipa, pc: fields.pc };
     const outcome = this.#run(pid, at, cause, () => guestAbort(vm, vcpu, registers, { since }));
     this.hostMemory.telling = undefined;
     for (const { sentence } of this.hostMemory.misfits.splice(0)) {
       this.comparison.note({ trace: at.trace, line: at.line, operation: call?.event ?? 'kvm_guest_fault', cause, what: 'given', sentence });
     }
-    if (outcome.kind === 'refused' && outcome.id === 'abort.host-fault') {
+    if (outcome.kind === 'refused' && outcome.id === 'abort.host-fault' && this.hostMemory.asked) {
       this.silentFaults.push(at);
     }
     const mapped = outcome.kind === 'done' ? outcome.value.did : outcome.id;
@@ -320,8 +371,8 @@ export class PolicyReplayer {
 
   #sysAccess(event: TracedEvent, fields: TraceFields<'kvm_sys_access'>, later: Iterable<TracedEvent>): void {
     const { vm } = this;
-    const vcpu = this.#vcpu;
     const { pid } = event.source;
+    const vcpu = this.#running.get(pid);
     if (vm === undefined || vcpu === undefined) {
       return;
     }
@@ -339,16 +390,17 @@ export class PolicyReplayer {
         this.hostMemory.count('cache state');
       }
       this.#run(pid, event, `trapped write of ${fields.name}`, () => linuxCaches.vmRegister(vm, vcpu, fields.pc, now));
-      this.#cachesKnown = vcpu.tvm;
+      if (!vcpu.tvm) {
+        this.#cachesUnknown.add(vcpu);
+      }
     }
   }
 
   /** SCTLR as it stands: known while its writes trap, else given. */
   #caches(vcpu: Vcpu, given: boolean | undefined): void {
-    if (!this.#cachesKnown && given !== undefined) {
+    if (given !== undefined && this.#cachesUnknown.delete(vcpu)) {
       this.hostMemory.count('cache state');
       vcpu.cachesOn = given;
-      this.#cachesKnown = true;
     }
   }
 
