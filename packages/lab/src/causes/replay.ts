@@ -3,7 +3,7 @@ import { hex, parseAddress } from '@granule/geometry/bits';
 import { Checkpoints } from '../replay/checkpoints.js';
 import { type KernelTables, placeTables } from '../replay/kernel-tables.js';
 import { protLayoutOf } from '../replay/prot.js';
-import { type ReplayOptions, surveyCheckpoints } from '../replay/replay.js';
+import { noCheckpoint, type ReplayOptions, surveyCheckpoints } from '../replay/replay.js';
 import type { CheckpointComparison } from '../replay/report.js';
 import { openTraces, readAbout, readLines, readSteps } from '../replay/run-directory.js';
 import { survey } from '../replay/survey.js';
@@ -42,6 +42,10 @@ export function replayCauses(options: ReplayOptions): Outcome<CausesReport> {
   const known = surveyCheckpoints(options, surveyed);
   if (known.kind !== 'done') {
     return known;
+  }
+  const { until } = options;
+  if (until !== undefined && !known.value.some(({ checkpoint }) => checkpoint === until)) {
+    return noCheckpoint(until, known.value);
   }
   const stage2 = surveyed.tables.filter(({ kind }) => kind === 's2');
   if (stage2.length !== 1 || known.value.some(({ canonical }) => canonical !== undefined)) {
