@@ -261,7 +261,14 @@ describe('granule dump and walk', () => {
 });
 
 describe('granule replay', () => {
-  it('ends in the count of equal mappings', () => {
+  it('ends in the counts of equal calls and mappings', () => {
+    const { status, stdout } = granule('replay', RUN);
+    expect(stdout.trimEnd().split('\n').at(-1)).toBe('1,850 of 1,850 calls, 447 of 447 mappings equal');
+    expect(status).toBe(0);
+    expect(json('replay', RUN)).toMatchObject({ totals: { calls: { equal: 1850, total: 1850 }, mappings: { equal: 447, total: 447 } }, exact: true });
+  });
+
+  it('--ops ends in the count of equal mappings', () => {
     const { status, stdout } = granule('replay', RUN, '--ops');
     expect(stdout.trimEnd().split('\n').at(-1)).toBe('447 of 447 mappings equal');
     expect(status).toBe(0);
@@ -277,7 +284,7 @@ describe('granule replay', () => {
     ['a folder that is not there', ['nowhere', '--ops'], 2],
     ['a folder that is no run', [scratch, '--ops'], 2],
     ['a checkpoint that is not there', [RUN, '--ops', '--until', 'c9'], 2],
-    ['replay by causes, which is not modelled yet', [RUN], 1],
+    ['a checkpoint that is not there, by causes', [RUN, '--until', 'c9'], 2],
   ])('%s ends in one sentence', (_, words, code) => {
     const { status, stderr } = granule('replay', ...words);
     expect(stderr).toMatch(/^granule: [^\n]+\.\n$/);
@@ -295,14 +302,14 @@ describe('granule tour', () => {
     expect(status).toBe(0);
     expect(performance.now() - start).toBeLessThan(10_000);
     expect(stdout).toContain('224 leaves in 214 mappings');
-    expect(stdout).toMatch(/^447 of 447 mappings equal$/m);
+    expect(stdout).toMatch(/^1,850 of 1,850 calls, 447 of 447 mappings equal$/m);
     expect(stdout).toContain('c1: 287 of 287 lines equal');
     expect(stdout).toContain('c2: 289 of 289 lines equal');
     expect(stdout).toContain('0x0000000080001234 is at PA 0x0000000040983234');
   });
 
   it('--json has the numbers', () => {
-    expect(json('tour')).toMatchObject({ replay: { mappings: 447, equal: 447, identical: 447 }, texts: [{ equal: 287 }, { equal: 289 }] });
+    expect(json('tour')).toMatchObject({ replay: { calls: 1850, callsEqual: 1850, mappings: 447, equal: 447, identical: 447 }, texts: [{ equal: 287 }, { equal: 289 }] });
   });
 
   it('keeps to 120 columns, and has no colours for a pipe', () => {

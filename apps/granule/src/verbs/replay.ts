@@ -1,6 +1,7 @@
 import { Command } from 'commander';
-import { replayOps, replayText } from '@granule/lab';
-import { CommandFailure, exitCodeOf, valueOf } from '../failures.js';
+import type { Outcome } from '@granule/contract';
+import { causesText, replayCauses, replayOps, replayText } from '@granule/lab';
+import { exitCodeOf, valueOf } from '../failures.js';
 import { BACKENDS } from '../backends.js';
 import { print, printJson } from '../output.js';
 import { runFiles } from '../runs.js';
@@ -13,37 +14,46 @@ interface Options {
 
 const EXAMPLE = `
 Example:
+  granule replay apps/granule/data/A-4k-a76
   granule replay apps/granule/data/A-4k-a76 --ops`;
 
 export function command(): Command {
   return new Command('replay')
-    .summary('the page-table operations of a real run, compared with its tables')
+    .summary('a real run again: its causes drive the policy, or its operations the page-table core')
     .description(
-      "Drives the page-table core with the operations of a run directory's trace, and compares with the kernel's tables at each " +
-        'checkpoint. The last line is N of N mappings equal; exit code 1 where anything differs.',
+      "Drives KVM's policy with the causes in a run directory (faults, notifiers, trapped cache operations, what the VMM did) and compares its " +
+        "calls with the kernel's; with --ops, drives the page-table core with the traced operations. Compares with the kernel's tables at each " +
+        'checkpoint. The last line is N of N calls, N of N mappings equal; exit code 1 where anything differs.',
     )
-    .argument('<DIR>', 'a run directory: run.json, end.trace.txt.gz, cN.core.gz, cN.regs.json')
-    .option('--ops', 'the traced page-table operations drive the core (replay by causes is not modelled yet)')
+    .argument('<DIR>', 'a run directory: run.json, steps.json, end.trace.txt.gz, cN.core.gz, cN.regs.json')
+    .option('--ops', 'the traced page-table operations drive the core')
     .option('--until <CHECKPOINT>', 'stop after this checkpoint')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLE)
     .action(run);
 }
 
-function run(path: string, options: Options): void {
-  if (options.ops !== true) {
-    throw new CommandFailure('replay: without --ops the causes would drive a policy, which is not modelled yet.', 1);
+function run(path: string, { ops, until, json }: Options): void {
+  const options = { files: runFiles(path), backends: BACKENDS, ...(until === undefined ? {} : { until }) };
+  if (ops === true) {
+    show(path, replayOps(options), 'granule-replay/1', replayText, json);
+  } else {
+    show(path, replayCauses(options), 'granule-replay-causes/1', causesText, json);
   }
-  const replayed = replayOps({
-    files: runFiles(path),
-    backends: BACKENDS,
-    ...(options.until === undefined ? {} : { until: options.until }),
-  });
+}
+
+function show<T extends { readonly exact: boolean }>(
+  path: string,
+  replayed: Outcome<T>,
+  schema: string,
+  text: (report: T) => string,
+  json: boolean | undefined,
+): void {
   const report = valueOf(replayed, path, replayed.kind === 'done' ? 2 : exitCodeOf(replayed));
   process.exitCode = report.exact ? 0 : 1;
-  if (options.json === true) {
-    printJson({ schema: 'granule-replay/1', ...report });
+  if (json === true) {
+    printJson({ schema, ...report });
   } else {
-    print(replayText(report));
+    print(text(report));
   }
 }

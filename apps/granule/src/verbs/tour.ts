@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import {
   addressPrinter,
+  type CausesReport,
   dump,
   type Image,
   type Mapping,
@@ -9,8 +10,7 @@ import {
   mappingRow,
   readMappings,
   type RegimeTables,
-  replayOps,
-  type ReplayReport,
+  replayCauses,
   type Scan,
   scanJson,
   summaryLines,
@@ -104,22 +104,40 @@ function textLine({ checkpoint, equal, total }: TextComparison): string {
   return `${checkpoint}: ${equal === total ? colour.green(count) : colour.red(count)}`;
 }
 
-/** The replay as one line a table and checkpoint, and `N of N mappings equal`. */
-function replayLines(report: ReplayReport): readonly string[] {
-  const operations = Object.entries(report.operations).map(([name, { done }]) => `${done} ${name}`);
-  const tables = report.checkpoints.flatMap(({ name, tables: compared }) =>
+/** Causes, calls by kind, one line a table and checkpoint, and `N of N calls, N of N mappings equal`. */
+function replayLines({ causes, calls, checkpoints, totals, exact }: CausesReport): readonly string[] {
+  const sumOf = (names: RegExp): string => {
+    const counts = Object.entries(calls).filter(([name]) => names.test(name)).map(([, count]) => count);
+    const sum = (of: 'equal' | 'total'): number => counts.reduce((all, count) => all + count[of], 0);
+    return `${sum('equal')} of ${sum('total')}`;
+  };
+  const faults = `${causes['guest faults'] ?? 0} guest faults, ${causes['notifier ranges'] ?? 0} notifier ranges`;
+  const traps = `${(causes['set/way operations'] ?? 0) + (causes['VM-register writes'] ?? 0)} trapped cache operations`;
+  const tables = checkpoints.flatMap(({ name, tables: compared }) =>
     compared.map(({ name: table, mappings, tablePages }) => {
       const pages = tablePages.ours.reduce((sum, count) => sum + count, 0);
       const { equal, total, identical } = mappings;
       return `${name}: ${table}: ${equal} of ${total} mappings equal, ${identical} bit for bit; ${pages} table pages`;
     }),
   );
-  const { equal, mappings } = report.totals;
-  const verdict = `${equal} of ${mappings} mappings equal`;
-  return [`done: ${operations.join(', ')}`, ...tables, report.exact ? colour.green(verdict) : colour.red(verdict)];
+  const verdict = `${ofTotal(totals.calls)} calls, ${ofTotal(totals.mappings)} mappings equal`;
+  return [
+    `causes: ${faults}, ${traps}`,
+    `calls: page tables ${sumOf(/^s2_/)}, TLB flushes ${sumOf(/^flush_/)}, cache maintenance ${sumOf(/cache_/)}`,
+    ...tables,
+    exact ? colour.green(verdict) : colour.red(verdict),
+  ];
 }
 
+const ofTotal = ({ equal, total }: { readonly equal: number; readonly total: number }): string =>
+  `${equal.toLocaleString('en')} of ${total.toLocaleString('en')}`;
+
 const heading = (number: number, text: string): string => `\n${colour.bold(`${number}. ${text}`)}`;
+
+function replayJson({ checkpoints, totals: { calls, mappings } }: CausesReport): unknown {
+  const identical = checkpoints.flatMap(({ tables }) => tables).reduce((sum, table) => sum + table.mappings.identical, 0);
+  return { calls: calls.total, callsEqual: calls.equal, mappings: mappings.total, equal: mappings.equal, identical };
+}
 
 function run(options: Options): void {
   const recorded = openRun(BUNDLED_RUN);
@@ -127,13 +145,13 @@ function run(options: Options): void {
   const map = readMap(image);
   const texts = recorded.checkpoints.flatMap((checkpoint) => compareTexts(recorded, checkpoint) ?? []);
   const walk = valueOf(walkAddress(image, 'el10', ADDRESS));
-  const replay = valueOf(replayOps({ files: runFiles(recorded.path), backends: BACKENDS }));
+  const replay = valueOf(replayCauses({ files: runFiles(recorded.path), backends: BACKENDS }));
   const sound =
     map.scan.findings.length === 0 && replay.exact && texts.every(({ equal, total }) => equal === total) && walk.end.kind === 'translated';
   process.exitCode = sound ? 0 : 1;
   if (options.json === true) {
     const { run: name, kernel } = recorded.about;
-    printJson({ schema: 'granule-tour/1', run: name, kernel, map: scanJson(map.scan), replay: replay.totals, texts, walk: walkJson(walk) });
+    printJson({ schema: 'granule-tour/1', run: name, kernel, map: scanJson(map.scan), replay: replayJson(replay), texts, walk: walkJson(walk) });
     return;
   }
   const { run: name, kernel, cpu } = recorded.about;
@@ -141,7 +159,7 @@ function run(options: Options): void {
     `A real machine, bundled: Linux ${kernel.split(' ')[2]} with KVM on ${cpu}, stopped while its VM ran (run ${name}, ${CHECKPOINT}).`,
     heading(1, "The stage-2 map of the VM, read from the kernel's memory"),
     ...mapLines(map, recorded, options.full === true),
-    heading(2, "The page-table operations of its trace, replayed and compared with the kernel's tables"),
+    heading(2, "What happened to it, replayed: faults and notifiers drive KVM's policy, whose calls and tables are the kernel's"),
     ...replayLines(replay),
     heading(3, "The kernel's own dump of the same tables (stage2_page_tables)"),
     ...texts.map(textLine),

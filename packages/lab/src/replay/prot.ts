@@ -77,3 +77,10 @@ export function attributesOf(prot: bigint, layout: ProtLayout): Outcome<Attribut
   const memory = device ? 'device-nGnRE' : normalNc ? 'normal-nc' : 'normal';
   return done({ ...permissions, memory, af: true, software: softwareOf(prot) });
 }
+
+/** The number of a kernel for what a mapping is asked to permit and to be. */
+export function protOf(wanted: { readonly read: boolean; readonly write: boolean; readonly execute: boolean; readonly memory: string }, layout: ProtLayout): bigint {
+  const { px, ux, write, read, device, normalNc } = LAYOUTS[layout];
+  const memory = wanted.memory === 'device' ? device : wanted.memory === 'normal-nc' ? normalNc : 0n;
+  return (wanted.execute ? px | ux : 0n) | (wanted.write ? write : 0n) | (wanted.read ? read : 0n) | memory;
+}

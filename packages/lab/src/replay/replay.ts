@@ -48,17 +48,21 @@ export function replayOps(options: ReplayOptions): Outcome<ReplayReport> {
   }
   const { until } = options;
   if (until !== undefined && !known.value.some(({ checkpoint }) => checkpoint === until)) {
-    const have = known.value.map(({ checkpoint }) => checkpoint).join(', ');
-    return refused('replay.no-checkpoint', `The run has no checkpoint ${until}; it has ${have}.`, SOURCE);
+    return noCheckpoint(until, known.value);
   }
   return new Replayer(options, about.value, surveyed, known.value).run(traces.value);
+}
+
+export function noCheckpoint(until: string, known: readonly KernelTables[]): Outcome<never> {
+  const have = known.map(({ checkpoint }) => checkpoint).join(', ');
+  return refused('replay.no-checkpoint', `The run has no checkpoint ${until}; it has ${have}.`, SOURCE);
 }
 
 /** Formats and roots need registers alone. */
 const NO_MEMORY: PhysicalReader = { read: () => false };
 
 /** The registers of every checkpoint in the trace that has any. */
-function surveyCheckpoints(options: CheckpointOptions, { checkpoints }: Survey): Outcome<readonly KernelTables[]> {
+export function surveyCheckpoints(options: CheckpointOptions, { checkpoints }: Survey): Outcome<readonly KernelTables[]> {
   const known: KernelTables[] = [];
   for (const checkpoint of checkpoints) {
     const tables = openCheckpoint(options, checkpoint, NO_MEMORY);

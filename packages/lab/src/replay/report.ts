@@ -107,7 +107,7 @@ export interface ReplayReport {
 }
 
 const sum = (counts: readonly number[]): number => counts.reduce((total, each) => total + each, 0);
-const ofTotal = (equal: number, total: number): string => `${equal.toLocaleString('en')} of ${total.toLocaleString('en')}`;
+export const ofTotal = (equal: number, total: number): string => `${equal.toLocaleString('en')} of ${total.toLocaleString('en')}`;
 const names = (events: Readonly<Record<string, number>>): string =>
   Object.entries(events).map(([name, count]) => `${name} ${count}`).join(', ');
 
@@ -147,7 +147,7 @@ function operationLines({ operations, answers, odd, moreOdd, otherEvents, unknow
   return others === 0 ? lines : [...lines, `  beside them: ${counted(others, 'event')} that change no table`];
 }
 
-function checkpointLines({ name, tables, problems }: CheckpointComparison): string[] {
+export function checkpointLines({ name, tables, problems }: CheckpointComparison): string[] {
   return [...tables.flatMap((table) => tableLines(name, table)), ...problems.map((problem) => `${name}  ! ${problem}`)];
 }
 

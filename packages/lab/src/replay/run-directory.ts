@@ -1,6 +1,6 @@
 import { type ByteSource, type Failure, type Outcome, type PhysicalReader, done, refused } from '@granule/contract';
 import {
-  inflate, isGzip, linesOf, openImage as openMemory, readRegisters, readRunFile, readStepsFile, type RegistersFile, type RunFile,
+  inflate, isGzip, linesOf, openImage as openMemory, readRegisters, readRunFile, readStepsFile, type RegistersFile, type RunFile, type StepsFile,
 } from '@granule/snapshot';
 
 /** A run directory: its files by name. Undefined: there is no such file. */
@@ -47,6 +47,16 @@ export function readAbout(files: RunFiles): Outcome<RunFile> {
   return about as Outcome<RunFile>;
 }
 
+/** What userspace did; undefined where the run does not tell. */
+export function readSteps(files: RunFiles): Outcome<StepsFile | undefined> {
+  return readText(files, 'steps.json', readStepsFile);
+}
+
+/** Lines of a text of the run; undefined where it has none of that name. */
+export function readLines(files: RunFiles, name: string): Outcome<readonly string[] | undefined> {
+  return readText(files, name, (text) => done(text.split('\n')));
+}
+
 /** One trace of a run, inflated. */
 export interface TraceFile {
   readonly name: string;
@@ -58,7 +68,7 @@ export interface TraceFile {
  * `replay.trace-incomplete` where `steps.json` says that the ring buffer lost the beginning.
  */
 export function openTraces(files: RunFiles): Outcome<readonly TraceFile[]> {
-  const steps = readText(files, 'steps.json', readStepsFile);
+  const steps = readSteps(files);
   if (steps.kind !== 'done') {
     return steps;
   }

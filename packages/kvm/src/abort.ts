@@ -1,0 +1,226 @@
+import { type Outcome, done, retry } from '@granule/contract';
+import { alignDown, hex, type InputAddress } from '@granule/geometry/bits';
+import { levelShift } from '@granule/geometry';
+import { mappingSize, supportsBlock } from './block-size.js';
+import { refuse } from './errno.js';
+import type { Protection } from './events.js';
+import type { HostAddress, HostArea, HostPage } from './host-memory.js';
+import { ptrsPerPmd } from './profile.js';
+import type { Slot } from './slots.js';
+import { type Abort, type AbortRegisters, decodeAbort } from './syndrome.js';
+import type { MapBounds, Vcpu, Vm } from './vm.js';
+
+/** An exception that KVM gives the guest instead of handling its abort. */
+export type Injected = 'address-size' | 'external-data-abort' | 'external-instruction-abort';
+
+/** What came of an abort. */
+export type Handled =
+  | { readonly did: 'mapped'; readonly address: InputAddress; readonly bytes: number }
+  | { readonly did: 'relaxed'; readonly address: InputAddress }
+  | { readonly did: 'made-young'; readonly address: InputAddress }
+  /** To userspace, or to a device of the kernel; undefined bytes: the syndrome does not describe the access (kvm_mmio_nisv). */
+  | { readonly did: 'mmio'; readonly address: InputAddress; readonly write: boolean; readonly bytes: number | undefined }
+  | { readonly did: 'injected'; readonly exception: Injected }
+  /** A cache maintenance operation on no memory: the guest goes on behind it. */
+  | { readonly did: 'skipped' }
+  /** An external abort, which is the host's business. */
+  | { readonly did: 'host-external-abort' };
+
+export interface AbortOptions {
+  /** {@link Vm.invalidations} when the fault was taken; a notifier since then makes it be tried again. Default: as it is now. */
+  readonly since?: number;
+}
+
+const SOURCE = 'Linux kvm_handle_guest_abort';
+
+/**
+ * What KVM does with a stage-2 abort. Order of the checks as in Linux: external abort; address beyond the host's limit or the VM's IPA space; kind of
+ * fault; no slot, or a write to a read-only one (instruction fetch, stage-1 walk and cache maintenance apart, that is MMIO); access flag; mapping.
+ *
+ * `retry`: nothing done, the guest faults again. Refused: `abort.unsupported`, `abort.read-permission`, `abort.host-fault`, `abort.uncacheable`, and what
+ * the page-table core refuses.
+ */
+export function guestAbort(vm: Vm, vcpu: Vcpu, registers: AbortRegisters, options: AbortOptions = {}): Outcome<Handled> {
+  const abort = decodeAbort(registers);
+  if (abort.cause === 'external') {
+    return done({ did: 'host-external-abort' });
+  }
+  if (abort.cause === 'translation' && abort.ipa >= vm.ipaLimit) {
+    return done({ did: 'injected', exception: abort.ipa >= 2 ** vm.host.features.paBits ? 'address-size' : externalAbort(abort) });
+  }
+  if (!['translation', 'permission', 'access-flag', 'exclusive'].includes(abort.cause)) {
+    return refuse('abort.unsupported', `ESR ${hex(registers.esr, 8)} is no fault that KVM handles.`, SOURCE);
+  }
+  const slot = vm.slots.at(abort.ipa);
+  if (slot === undefined || (abort.write && slot.readonly)) {
+    return withoutMemory(vm, abort, slot);
+  }
+  if (abort.cause === 'access-flag') {
+    const address = alignDown(abort.ipa, 12);
+    vm.tell({ event: 'kvm_access_fault', fields: { ipa: address } });
+    vm.tell({ event: 's2_mkyoung', fields: { addr: address, ...relaxFlags(vm) } });
+    vm.table.makeYoung(address);
+    return done({ did: 'made-young', address });
+  }
+  return memoryAbort(vm, vcpu, abort, slot, options.since ?? vm.invalidations);
+}
+
+function externalAbort({ fetch }: Abort): Injected {
+  return fetch ? 'external-instruction-abort' : 'external-data-abort';
+}
+
+function withoutMemory(vm: Vm, abort: Abort, slot: Slot | undefined): Outcome<Handled> {
+  if (abort.fetch || abort.s1ptw) {
+    return done({ did: 'injected', exception: externalAbort(abort) });
+  }
+  if (abort.cacheMaintenance && slot === undefined) {
+    return done({ did: 'skipped' });
+  }
+  const { ipa, write, access, registers } = abort;
+  if (access === undefined) {
+    const { esr, far, pc = 0n } = registers;
+    vm.tell({ event: 'kvm_mmio_nisv', fields: { ipa, esr, far, pc } });
+  } else {
+    vm.tell({ event: 'kvm_mmio', fields: { access: write ? 'write' : 'unsatisfied-read', length: access.bytes, gpa: ipa } });
+  }
+  return done({ did: 'mmio', address: ipa, write, bytes: access?.bytes });
+}
+
+/** One fault on memory on its way to a mapping. */
+interface Fault {
+  readonly vm: Vm;
+  readonly abort: Abort;
+  readonly slot: Slot;
+  readonly area: HostArea;
+  /** Block that the syndrome says was hit, bytes; permission faults. */
+  readonly granule: number | undefined;
+}
+
+/** user_mem_abort. */
+function memoryAbort(vm: Vm, vcpu: Vcpu, abort: Abort, slot: Slot, since: number): Outcome<Handled> {
+  const permission = abort.cause === 'permission';
+  if (permission && !abort.write && !abort.execute) {
+    return refuse('abort.read-permission', `A read at ${hex(abort.ipa)} took a permission fault; KVM never takes read permission away.`, 'Linux user_mem_abort');
+  }
+  const hva = slot.hva + (alignDown(abort.ipa, vm.format.geometry.pageShift) - slot.ipa);
+  const area = vm.options.hostMemory.areaAt(hva);
+  if (area === undefined) {
+    return refuse('abort.host-fault', `The VMM has nothing mapped at ${hex(hva)}, behind ${hex(abort.ipa)}.`, 'Linux user_mem_abort: -EFAULT');
+  }
+  if (!permission || (slot.dirty !== undefined && abort.write)) {
+    topUp(vcpu);
+  }
+  const granule = permission && abort.level !== undefined ? 2 ** levelShift(vm.host.granule, abort.level) : undefined;
+  const size = mappingSize(vm, slot, area, hva);
+  const shift = Math.log2(size.bytes);
+  const fault = { vm, abort, slot, area, granule };
+  const address = alignDown(abort.ipa, shift);
+  const page = vm.options.hostMemory.page(alignDown(hva, shift), abort.write);
+  if (vm.invalidations !== since) {
+    return retry('abort.invalidated', `The host changed its mapping of ${hex(hva)} meanwhile; the guest faults again.`, 'Linux mmu_invalidate_retry: -EAGAIN');
+  }
+  if (page === undefined || (abort.write && !page.writable)) {
+    return refuse('abort.host-fault', `The host has no page for ${abort.write ? 'a write' : 'a read'} at ${hex(hva)}.`, 'Linux user_mem_abort: -EFAULT');
+  }
+  const unfit = uncacheable(fault);
+  if (unfit !== undefined) {
+    return unfit;
+  }
+  const target = adjusted(fault, hva, { address, bytes: size.bytes, page, pagesOnly: size.pagesOnly });
+  return commit(fault, vcpu, target);
+}
+
+/** kvm_mmu_topup_memory_cache: filled to capacity where fewer than the minimum are left. */
+function topUp({ cache }: Vcpu): void {
+  if (cache.objects < cache.minimum) {
+    cache.objects = cache.capacity;
+  }
+}
+
+interface Target {
+  readonly address: InputAddress;
+  readonly bytes: number;
+  readonly page: HostPage;
+  readonly pagesOnly: boolean;
+}
+
+/** Instruction fetch from memory that is not cacheable; cacheable device memory on a machine that needs maintenance for it. */
+function uncacheable({ vm, abort, area }: Fault): Outcome<Handled> | undefined {
+  if (area.memory !== 'normal') {
+    return abort.execute ? done({ did: 'injected', exception: 'external-instruction-abort' }) : undefined;
+  }
+  const { s2fwb, dic } = vm.host.features;
+  return area.kind !== 'device' || (s2fwb && dic)
+    ? undefined
+    : refuse('abort.uncacheable', `Cacheable device memory behind ${hex(abort.ipa)} needs FEAT_S2FWB and DIC.`, 'Linux kvm_supports_cacheable_pfnmap: -EFAULT');
+}
+
+/**
+ * A page may become the huge page that the host maps it by: the block that was hit by a permission fault, or a PMD (never more) where the slot supports it.
+ * Source: Linux transparent_hugepage_adjust.
+ */
+function adjusted({ vm, area, slot, granule }: Fault, hva: HostAddress, target: Target): Target {
+  const { page, pmd } = vm.sizes;
+  const device = area.kind === 'device' && vm.kernel.deviceBlocks === 'area';
+  if (target.bytes !== page || target.pagesOnly || device) {
+    return target;
+  }
+  if (granule !== undefined && granule > page) {
+    return { ...target, bytes: granule };
+  }
+  if (target.page.leafBytes < pmd || !supportsBlock(slot, hva, pmd, page)) {
+    return target;
+  }
+  const masked = vm.kernel.thpMask === 'size' ? pmd : ptrsPerPmd(vm.host) * page;
+  const shift = Math.log2(masked);
+  const physical = alignDown(target.page.physical, shift);
+  return { ...target, address: alignDown(target.address, shift), bytes: pmd, page: { ...target.page, physical } };
+}
+
+function commit(fault: Fault, vcpu: Vcpu, { address, bytes, page }: Target): Outcome<Handled> {
+  const { vm, abort, slot, area, granule } = fault;
+  const prot = protectionOf(fault, page);
+  let outcome: Outcome<undefined>;
+  if (granule === bytes) {
+    vm.tell({ event: 's2_relax_perms', fields: { addr: address, prot, ...relaxFlags(vm) } });
+    const { read, write, execute } = prot;
+    outcome = vm.table.relaxPermissions(address, { read, write, ...(execute ? { px: true, ux: true } : {}) });
+  } else {
+    const { taken } = vm.table.memory;
+    outcome = vm.map(address, bytes, page.physical, prot, boundsOf(slot, area, page));
+    vcpu.cache.objects = Math.max(0, vcpu.cache.objects - Math.max(0, vm.table.memory.taken - taken));
+  }
+  if (outcome.kind !== 'done') {
+    return outcome;
+  }
+  if (prot.write) {
+    slot.dirty?.mark((alignDown(abort.ipa, vm.format.geometry.pageShift) - slot.ipa) / vm.sizes.page);
+  }
+  return done(granule === bytes ? { did: 'relaxed', address } : { did: 'mapped', address, bytes });
+}
+
+function relaxFlags({ kernel }: Vm): { readonly flags?: number } {
+  return kernel.relaxFlags === undefined ? {} : { flags: kernel.relaxFlags };
+}
+
+/** kvm_s2_fault_compute_prot. */
+function protectionOf({ vm, abort, slot, area }: Fault, page: HostPage): Protection {
+  const device = area.memory !== 'normal';
+  return {
+    read: true,
+    write: page.writable && !slot.readonly && (device || slot.dirty === undefined || abort.write),
+    execute: !device && (abort.execute || vm.host.features.dic),
+    memory: area.memory,
+  };
+}
+
+/** The slot, and the host page (device memory: the VMA) that lies behind. */
+function boundsOf({ ipa, size }: Slot, { kind, start, end, physical, pageBytes }: HostArea, page: HostPage): MapBounds {
+  const slot = [ipa, ipa + size] as const;
+  if (kind === 'device' && physical !== undefined) {
+    return { ipa: slot, physical: [physical, physical + (end - start)] };
+  }
+  const bytes = kind === 'hugetlb' ? pageBytes : page.leafBytes;
+  const first = alignDown(page.physical, Math.log2(bytes));
+  return { ipa: slot, physical: [first, first + bytes] };
+}

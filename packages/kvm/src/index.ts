@@ -1,0 +1,15 @@
+export { type AbortOptions, guestAbort, type Handled, type Injected } from './abort.js';
+export { largestBlock, mappingSize, supportsBlock } from './block-size.js';
+export { type CacheEmulation, DeferredCaches, flushVm, linuxCaches, PerCpuCaches } from './caches.js';
+export { DirtyBitmap, WORD_PAGES } from './dirty-bitmap.js';
+export { clearDirtyLog, getDirtyLog, setMemoryRegion, setSplitChunk, splitCacheCapacity } from './dirty-log.js';
+export { errnoOf, type ErrnoName, type PolicyRefusal } from './errno.js';
+export type { PolicyEvent, PolicyEventName, PolicyTrace, Protection, Violation } from './events.js';
+export { Backing, type BackingRange, type HostAddress, type HostArea, type HostMemory, type HostMemoryType, type HostPage } from './host-memory.js';
+export { ioremap, type IoremapPolicy } from './mmio.js';
+export { type BlockSizes, blockSizes, type HostProfile, KERNELS, kernelProfile, type KernelProfile, ptrsPerPmd } from './profile.js';
+export { type MemoryRegion, type Slot, type SlotChange, Slots, type SlotRules } from './slots.js';
+export { type Abort, type AbortCause, type AbortRegisters, decodeAbort } from './syndrome.js';
+export { notifierAge, notifierUnmap, teardown, unmapRange } from './unmap.js';
+export { createVm, type InvalidationPolicy, ipaBitsOf, type MaintenancePolicy, type MapBounds, type Vcpu, Vm, type VmOptions } from './vm.js';
+export { VmidAllocator, type VmidHolder, type VmidUse } from './vmid.js';

@@ -1,0 +1,87 @@
+import type { Features } from '@granule/contract';
+import { entrySpan, hostLevels, type Granule } from '@granule/geometry';
+
+/** What one kernel version does its own way; everything else in this package is the same for all. */
+export interface KernelProfile {
+  /** `7.2`, `6.12`, `4.8`. */
+  readonly version: string;
+  /** Walker flags of s2_map in a guest fault: KVM_PGTABLE_WALK_SHARED 8; up to 6.x also HANDLE_FAULT 0x10 (inverted since). */
+  readonly mapFlags: number;
+  /** Walker flags of s2_relax_perms and s2_mkyoung; absent: these functions take none (before 6.14). */
+  readonly relaxFlags?: number;
+  /**
+   * Device memory (VM_PFNMAP): blocks as large as host VMA and alignment allow (get_vma_page_shift, 5.14), or as the host's own table maps it (the THP path).
+   */
+  readonly deviceBlocks: 'area' | 'host-leaf';
+  /**
+   * What an address is masked with where a transparent huge page is mapped: its size, or PTRS_PER_PMD − 1 page frames, which is no mask at all on a host
+   * whose PMD level is folded (7.2 with 16K pages and 36-bit VA: see map.outside-backing).
+   */
+  readonly thpMask: 'size' | 'ptrs-per-pmd';
+  /** Order of kvm_for_each_memslot: a hash of the slot's number (5.17), or by address, highest first. */
+  readonly slotOrder: 'id-hash' | 'address-descending';
+  /** A slot may end exactly at the IPA limit (>), or not (>=, 4.x). */
+  readonly slotMayEndAtLimit: boolean;
+  /** Functions for shadow stage 2 are called, whether or not the VM has any. */
+  readonly nestedHooks: boolean;
+}
+
+const TODAY = {
+  version: '7.2',
+  mapFlags: 0x8,
+  deviceBlocks: 'host-leaf',
+  thpMask: 'ptrs-per-pmd',
+  slotOrder: 'id-hash',
+  slotMayEndAtLimit: true,
+  nestedHooks: true,
+} as const satisfies KernelProfile;
+
+/** Oldest first. */
+export const KERNELS: readonly KernelProfile[] = [
+  {
+    ...TODAY, version: '4.8', mapFlags: 0, thpMask: 'size', slotOrder: 'address-descending', slotMayEndAtLimit: false,
+    nestedHooks: false,
+  },
+  { ...TODAY, version: '6.12', mapFlags: 0x18, deviceBlocks: 'area', thpMask: 'size' },
+  { ...TODAY, relaxFlags: 0x8 },
+];
+
+/** The profile of the newest known kernel that is not newer than this one (`uname -r` or the whole of `uname -a`); the oldest for what is older still. */
+export function kernelProfile(release: string): KernelProfile {
+  const [, major = '0', minor = '0'] = /(?:^|\s)(\d+)\.(\d+)/.exec(release) ?? [];
+  const number = (version: string): number => {
+    const [a, b] = version.split('.').map(Number);
+    return a * 1000 + b;
+  };
+  return KERNELS.findLast(({ version }) => number(version) <= number(`${major}.${minor}`)) ?? KERNELS[0];
+}
+
+/** The machine and the configuration of the host's kernel. */
+export interface HostProfile {
+  readonly granule: Granule;
+  /** Virtual address size of the host kernel, bits; with the granule it tells which levels are folded. */
+  readonly vaBits: number;
+  readonly features: Features;
+  /** CONFIG_ARM64_HW_AFDBM and no erratum: VTCR_EL2.HA is set where FEAT_HAFDBS is there. */
+  readonly hardwareAccessFlag: boolean;
+  /** CONFIG_ARM64_TLB_RANGE (5.9…): FEAT_TLBIRANGE is used where it is there. */
+  readonly tlbRange: boolean;
+}
+
+/** Block sizes of a host, bytes. */
+export interface BlockSizes {
+  readonly page: number;
+  readonly pmd: number;
+  /** Largest block that KVM maps: 1 GiB with 4K pages; with 16K and 64K pages the PMD size, there is no larger one. */
+  readonly largest: number;
+}
+
+export function blockSizes(granule: Granule): BlockSizes {
+  const pmd = entrySpan(granule, 2);
+  return { page: entrySpan(granule, 3), pmd, largest: granule === '4K' ? entrySpan(granule, 1) : pmd };
+}
+
+/** Entries of a PMD table: 1 where the PMD is folded into the PGD (Linux pgtable-nopmd.h: a host of two levels). */
+export function ptrsPerPmd({ granule, vaBits }: Pick<HostProfile, 'granule' | 'vaBits'>): number {
+  return hostLevels(granule, vaBits) <= 2 ? 1 : entrySpan(granule, 1) / entrySpan(granule, 2);
+}

@@ -1,0 +1,81 @@
+import type { InputAddress } from '@granule/geometry/bits';
+import { fieldOf } from '@granule/geometry/bits';
+import type { Level } from '@granule/geometry';
+
+export type AbortCause = 'translation' | 'access-flag' | 'permission' | 'address-size' | 'external' | 'exclusive' | 'other';
+
+/** Registers of a stage-2 abort. */
+export interface AbortRegisters {
+  readonly esr: bigint;
+  readonly far: bigint;
+  /** The faulting IPA with its low 12 bits zero: HPFAR_EL2.FIPA << 12. */
+  readonly ipa: InputAddress;
+  readonly pc?: bigint;
+}
+
+/** A stage-2 abort, decoded. */
+export interface Abort {
+  /** IPA with the page offset of FAR. */
+  readonly ipa: InputAddress;
+  readonly cause: AbortCause;
+  /** Level that the syndrome reports; undefined where the cause has none. */
+  readonly level: Level | undefined;
+  /** An instruction abort. */
+  readonly fetch: boolean;
+  /** An instruction fetch itself, not the walk for one (kvm_vcpu_trap_is_exec_fault). */
+  readonly execute: boolean;
+  /** As kvm_is_write_fault sees it. */
+  readonly write: boolean;
+  readonly s1ptw: boolean;
+  readonly cacheMaintenance: boolean;
+  /** ISV: the syndrome describes the access; bytes of it. */
+  readonly access: { readonly bytes: number } | undefined;
+  readonly registers: AbortRegisters;
+}
+
+/** EC values of aborts from a lower exception level (DDI 0487, ESR_EL2.EC). */
+const IABT_LOW = 0x20;
+
+function causeOf(fsc: number): { readonly cause: AbortCause; readonly level: Level | undefined } {
+  const level = (fsc % 4) as Level;
+  switch (fsc >>> 2) {
+    case 0:
+      return { cause: 'address-size', level };
+    case 1:
+      return { cause: 'translation', level };
+    case 2:
+      return { cause: 'access-flag', level };
+    case 3:
+      return { cause: 'permission', level };
+    default:
+  }
+  if (fsc === 0x29 || fsc === 0x2b) {
+    return { cause: fsc === 0x29 ? 'address-size' : 'translation', level: -1 };
+  }
+  const external = fsc === 0x10 || (fsc >= 0x13 && fsc <= 0x17);
+  return { cause: external ? 'external' : fsc === 0x35 ? 'exclusive' : 'other', level: undefined };
+}
+
+/**
+ * ESR_EL2 of a stage-2 abort, with the address registers. A write on a stage-1 walk (S1PTW: hardware updates a stage-1 descriptor) counts as a write only
+ * where it is a permission fault. Source: DDI 0487 ESR_EL2, ISS encodings for Instruction and Data Aborts; Linux kvm_is_write_fault.
+ */
+export function decodeAbort(registers: AbortRegisters): Abort {
+  const iss = Number(registers.esr & 0x1ff_ffffn);
+  const bit = (n: number): boolean => Math.floor(iss / 2 ** n) % 2 === 1;
+  const fetch = Number((registers.esr >> 26n) & 0x3fn) === IABT_LOW;
+  const { cause, level } = causeOf(iss % 64);
+  const s1ptw = bit(7);
+  return {
+    ipa: registers.ipa + Number(registers.far & 0xfffn),
+    cause,
+    level,
+    fetch,
+    execute: fetch && !s1ptw,
+    write: s1ptw ? cause === 'permission' : !fetch && bit(6),
+    s1ptw,
+    cacheMaintenance: !fetch && bit(8),
+    access: !fetch && bit(24) ? { bytes: 2 ** fieldOf(iss, 22, 2) } : undefined,
+    registers,
+  };
+}

@@ -1,0 +1,144 @@
+import { describe, expect, it } from 'vitest';
+import { guestAbort, ioremap, notifierAge, notifierUnmap, setMemoryRegion, teardown, unmapRange, type VmOptions } from '../src/index.js';
+import { bench, type Bench, esr, G, M, PERMISSION, TRANSLATION, valueOf, withMemory } from './support.js';
+
+const IPA = 16 * G;
+const PHYSICAL = 2 ** 39;
+const LEAF = 'IPAS2E1IS leaf';
+const TABLE = 'IPAS2E1IS table';
+
+/** A device region mapped by entries of one size, by one call of the core; then unmapped. Counts of the unmapping. */
+function unmapped(bytes: number, entry: number, options: Partial<VmOptions> & { readonly features?: object }): Bench {
+  const on = bench(options);
+  const request = { read: true, write: true, memory: 'device-nGnRE', af: true } as const;
+  const minBlockLevel = entry === G ? 1 : entry === 2 * M ? 2 : 3;
+  valueOf(on.vm.table.map(IPA, bytes, PHYSICAL, request, { mode: 'linux', minBlockLevel }));
+  on.sink.reset();
+  on.told();
+  unmapRange(on.vm, IPA, IPA + bytes);
+  return on;
+}
+
+describe('unmapping 8 GiB of device memory, 4K', () => {
+  /** Of each: TLB invalidations of leaves, of tables, by range, of the VM. */
+  it.each([
+    ['pages', 4096, {}, { [LEAF]: 2_097_152, [TABLE]: 4104 }],
+    ['2 MiB blocks', 2 * M, {}, { [LEAF]: 4096, [TABLE]: 8 }],
+    ['1 GiB blocks', G, {}, { [LEAF]: 8 }],
+    ['pages with S2FWB and TLBIRANGE', 4096, { features: { s2fwb: true, tlbirange: true } }, { [TABLE]: 4104, RIPAS2E1IS: 8 }],
+    ['pages with TLBIRANGE alone', 4096, { features: { tlbirange: true } }, { [LEAF]: 2_097_152, [TABLE]: 4104 }],
+    ['pages, all of the VM each time', 4096, { invalidation: 'vm-wide' as const }, { [TABLE]: 4104, VMALLS12E1IS: 8 }],
+    ['2 MiB blocks, elided', 2 * M, { invalidation: 'elided' as const }, { [TABLE]: 8 }],
+  ])('by %s', (_, entry, options, counts) => {
+    const { sink, told } = unmapped(8 * G, entry, options);
+    const { VMALLE1IS: ofStage1 = 0, ...tlbi } = sink.tlbi;
+    expect(tlbi).toEqual(counts);
+    // Stage 1 of the VMID goes after each invalidation by IPA.
+    const byIpa = Object.entries(counts).filter(([op]) => op !== 'VMALLS12E1IS').reduce((sum, [, count]) => sum + count, 0);
+    expect(ofStage1).toBe(byIpa);
+    expect(sink.cmo).toEqual({});
+    expect(told().filter((text) => text.startsWith('s2_unmap'))).toHaveLength(8);
+  });
+});
+
+describe('cache maintenance of one page that is mapped and unmapped', () => {
+  it.each([
+    ['map-and-unmap', 1, 1],
+    ['map', 1, 0],
+    ['unmap', 0, 1],
+    ['none', 0, 0],
+  ] as const)('%s', (maintenance, atMap, atUnmap) => {
+    const on = bench({ maintenance });
+    withMemory(on, { leafBytes: 4096 });
+    valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1, { write: true }), far: 0n, ipa: G }));
+    expect(on.sink.cmo['dc-civac'] ?? 0).toBe(atMap);
+    on.sink.reset();
+    notifierUnmap(on.vm, 0x7f00_0000_0000, 0x7f00_0000_1000);
+    expect(on.sink.cmo['dc-civac'] ?? 0).toBe(atUnmap);
+  });
+
+  it('is elided with S2FWB, at both', () => {
+    const on = bench({ features: { s2fwb: true } });
+    withMemory(on);
+    valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G }));
+    notifierUnmap(on.vm, 0x7f00_0000_0000, 0x7f00_0020_0000);
+    expect(on.sink.cmo).toEqual({});
+  });
+});
+
+describe('a notifier', () => {
+  it('unmaps the pages that its range touches, and no more than the slot has', () => {
+    const on = bench();
+    withMemory(on);
+    notifierUnmap(on.vm, 0x7f00_0000_0800, 0x7f00_0000_1800);
+    notifierUnmap(on.vm, 0x7f00_03ff_f000, 0x7f00_1000_0000);
+    expect(on.told()).toEqual([
+      'unmap_stage2_range 0x40000000 0x2000', 's2_unmap 0x40000000 0x2000', 'nested_s2_unmap',
+      'unmap_stage2_range 0x43fff000 0x1000', 's2_unmap 0x43fff000 0x1000', 'nested_s2_unmap',
+    ]);
+  });
+
+  it('takes a whole block for a part of it', () => {
+    const on = bench();
+    withMemory(on);
+    valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G }));
+    notifierUnmap(on.vm, 0x7f00_0000_1000, 0x7f00_0000_2000);
+    expect(on.vm.table.query(G, 2 * M)).toEqual([]);
+  });
+
+  it('that ages clears flags and tells whether any was set; without clearing only the latter', () => {
+    const on = bench();
+    withMemory(on);
+    valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G }));
+    on.told();
+    on.sink.reset();
+    const at = [0x7f00_0000_0000, 0x7f00_0000_1000] as const;
+    expect([false, true, false, true].map((clear) => notifierAge(on.vm, ...at, clear))).toEqual([true, true, false, false]);
+    expect(on.told()).toContain('s2_test_clear_young 0x40000000 0x1000 true');
+    expect(on.sink.tlbi).toEqual({});
+  });
+});
+
+describe('teardown', () => {
+  it('frees every table without TLB or cache maintenance', () => {
+    const on = bench();
+    withMemory(on);
+    valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G }));
+    on.sink.reset();
+    const { memory } = on.vm.table;
+    teardown(on.vm);
+    expect(memory.taken).toBe(0);
+    expect(on.sink.cmo).toEqual({});
+    expect(on.sink.tlbi[LEAF] ?? 0).toBe(0);
+  });
+});
+
+describe('ioremap', () => {
+  it.each([
+    ['pages', 16 * M, 4096],
+    ['largest-block', 16 * M, 8],
+    ['largest-block', 2 * G, 2],
+  ] as const)('by %s maps %i bytes in %i calls', (policy, bytes, calls) => {
+    const on = bench();
+    valueOf(ioremap(on.vm, IPA, PHYSICAL, bytes, policy));
+    expect(on.told()).toHaveLength(calls);
+    expect(on.vm.violations).toEqual([]);
+  });
+
+  it('by largest block goes down where the region ends off a block', () => {
+    const on = bench();
+    valueOf(ioremap(on.vm, IPA, PHYSICAL, G + 2 * M + 4096, 'largest-block'));
+    expect(on.told().map((text) => text.split(' ')[2])).toEqual(['0x40000000', '0x200000', '0x1000']);
+  });
+});
+
+describe('a write fault on a page inside a block while dirty pages are logged', () => {
+  it('maps that page and unmaps the rest of the block', () => {
+    const on = bench();
+    withMemory(on);
+    valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G }));
+    valueOf(setMemoryRegion(on.vm, { slot: 0, ipa: G, size: 64 * M, hva: 0x7f00_0000_0000, logDirty: true }));
+    valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(PERMISSION + 2, { write: true }), far: 0n, ipa: G + 0x3000 }));
+    expect(on.vm.table.query(G, 2 * M).map(({ start, level }) => [start, level])).toEqual([[G + 0x3000, 3]]);
+  });
+});

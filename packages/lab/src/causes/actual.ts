@@ -1,0 +1,91 @@
+import type { DecodedEvent, TraceEventName } from '@granule/snapshot';
+import { NO_LEVEL, type Call } from './calls.js';
+
+/** TLBI_TTL_UNKNOWN: INT_MAX. */
+const TTL_UNKNOWN = 0x7fff_ffff;
+
+/**
+ * The linear map of the kernel: va − pa of its RAM, taken from the first call that tells one beside a physical address. Every later one must fit.
+ */
+export class LinearMap {
+  #offset: bigint | undefined;
+
+  learn(va: bigint, phys: number): void {
+    this.#offset ??= va - BigInt(phys);
+  }
+
+  /** Physical address of a kernel address; undefined before anything is known. */
+  physical(va: bigint): number | undefined {
+    return this.#offset === undefined ? undefined : Number(BigInt.asUintN(64, va - this.#offset));
+  }
+}
+
+/** Page-table calls, TLB flushes, cache maintenance and tracepoints that the policy must come to, with the fields that are compared. */
+const CALLS: { readonly [N in TraceEventName]?: readonly string[] } = {
+  s2_init: [],
+  s2_map: ['addr', 'size', 'phys', 'prot', 'flags'],
+  s2_unmap: ['addr', 'size'],
+  s2_wrprotect: ['addr', 'size'],
+  s2_flush: ['addr', 'size'],
+  s2_split: ['addr', 'size'],
+  s2_destroy_range: ['addr', 'size'],
+  s2_destroy_pgd: [],
+  s2_relax_perms: ['addr', 'prot', 'flags'],
+  s2_mkyoung: ['addr', 'flags'],
+  s2_test_clear_young: ['addr', 'size', 'mkold'],
+  unmap_stage2_range: ['start', 'size'],
+  nested_s2_unmap: [],
+  nested_s2_wp: [],
+  nested_s2_flush: [],
+  stage2_flush_vm: [],
+  set_way_flush: [],
+  toggle_cache: ['was'],
+  flush_cpu_context: [],
+  flush_vmid: [],
+  flush_vmid_range: [],
+  flush_vmid_ipa: ['ipa', 'level'],
+  flush_vmid_ipa_nsh: ['ipa', 'level'],
+  clean_dcache_guest_page: ['va', 'size'],
+  invalidate_icache_guest_page: ['va', 'size'],
+  dcache_clean_inval_poc: ['start', 'end'],
+  icache_inval_pou: ['start', 'end'],
+  kvm_access_fault: ['ipa'],
+  kvm_set_way_flush: ['pc', 'cache'],
+  kvm_toggle_cache: ['pc', 'was', 'now'],
+  kvm_mmio: ['access', 'length', 'gpa'],
+  kvm_mmio_nisv: ['ipa', 'esr', 'far', 'pc'],
+};
+
+/** Whether the policy must come to an event. The read that completes an MMIO access is a later step of the same exit. */
+export function isCall({ event, fields }: DecodedEvent): boolean {
+  return Object.hasOwn(CALLS, event) && !(event === 'kvm_mmio' && fields.access === 'read');
+}
+
+/** A traced event as a call; undefined where it is none of the policy's. Kernel addresses become physical ones through the linear map. */
+export function callOf(decoded: DecodedEvent, linear: LinearMap): Call | undefined {
+  if (!isCall(decoded)) {
+    return undefined;
+  }
+  const { event } = decoded;
+  const traced = decoded.fields as Fields;
+  const fields = Object.fromEntries(CALLS[event]!.map((name) => [name, traced[name]]));
+  const { va, start, end, level } = fields;
+  if (typeof va === 'bigint') {
+    return { event, fields: { phys: linear.physical(va) ?? 0, size: fields['size'] } };
+  }
+  if (typeof start === 'bigint' && typeof end === 'bigint') {
+    return { event, fields: { phys: linear.physical(start) ?? 0, size: Number(end - start) } };
+  }
+  if (level !== undefined) {
+    return { event, fields: { ...fields, level: level === TTL_UNKNOWN || level === 0 ? NO_LEVEL : level } };
+  }
+  const flag = event === 's2_test_clear_young' ? 'mkold' : event === 'toggle_cache' ? 'was' : undefined;
+  return { event, fields: flag === undefined ? fields : { ...fields, [flag]: fields[flag] !== 0 } };
+}
+
+type Fields = Readonly<Record<string, number | bigint | string | boolean>>;
+
+/** Names of the fields in which two calls of one name differ; the policy names those that it predicts. */
+export function differingFields(ours: Call, theirs: Call): readonly string[] {
+  return Object.keys(ours.fields).filter((name) => ours.fields[name] !== theirs.fields[name]);
+}

@@ -1,0 +1,137 @@
+import type { EffectSink, Effect, EntryEffect, LookupResult, WriteEffect } from '@granule/contract';
+import { ENTRY } from '@granule/contract';
+import type { PolicyEvent, Vm } from '@granule/kvm';
+import { newLookup } from '@granule/pgtable';
+import { protOf, type ProtLayout } from '../replay/prot.js';
+
+/** A call that the policy makes, as a trace would print it: numbers and texts by field name. Kernel addresses of memory stand as physical ones. */
+export interface Call {
+  readonly event: string;
+  readonly fields: Readonly<Record<string, number | bigint | string | boolean>>;
+}
+
+/** TLBI_TTL_UNKNOWN (Linux tlbflush.h); older kernels pass 0. */
+export const NO_LEVEL = 'none';
+
+/** What the host's own instruction-cache maintenance depends on (Linux __invalidate_icache_guest_page). */
+export interface CacheGeometry {
+  /** Bytes above which the whole instruction cache is invalidated instead: PTRS_PER_PTE lines. */
+  readonly icacheLimit: number;
+}
+
+/**
+ * Collects what the policy does as calls of the functions that a kernel's trace shows: its own events, and from the effects the TLB flushes and the cache
+ * maintenance. The address of a TLB flush is that of the walk: the entry's, or the start of the range where that lies inside it.
+ */
+export class CallRecorder implements EffectSink {
+  /** Set once the VM exists. */
+  vm: Vm | undefined;
+  readonly #take: (call: Call) => void;
+  readonly #layout: ProtLayout;
+  readonly #caches: CacheGeometry;
+  readonly #at: LookupResult = newLookup();
+  #operation = '';
+  #start = 0;
+
+  constructor(take: (call: Call) => void, layout: ProtLayout, caches: CacheGeometry) {
+    this.#take = take;
+    this.#layout = layout;
+    this.#caches = caches;
+  }
+
+  readonly trace = ({ event, fields }: PolicyEvent): void => {
+    this.#operation = event;
+    this.#start = 'addr' in fields ? fields.addr : 0;
+    const plain = 'prot' in fields ? { ...fields, prot: protOf(fields.prot, this.#layout) } : { ...fields };
+    this.#take({ event, fields: plain });
+  };
+
+  effect(effect: Effect): void {
+    switch (effect.type) {
+      case 'tlbi':
+      case 'cmo':
+        this.#entry(effect, 0);
+        break;
+      case 'write':
+        this.#write(effect);
+        break;
+      case 'dsb':
+      case 'isb':
+      case 'take':
+      case 'free':
+      case 'register':
+      case 'context-installed':
+      case 'context-retired':
+      case 'access':
+      case 'fault':
+    }
+  }
+
+  #write(write: WriteEffect): void {
+    const { count, before = [], after = [], level } = write;
+    const span = this.vm === undefined ? 0 : 2 ** (this.vm.format.geometry.pageShift + this.vm.format.geometry.stride * (3 - level));
+    for (let i = 0; i < count; i++) {
+      this.#leafMaintenance(write, i, span);
+      for (const effect of [...before, ...after]) {
+        if (!before.includes(effect) || this.#operation !== 's2_map') {
+          this.#entry(effect, i * span);
+        }
+      }
+    }
+  }
+
+  /** A leaf that is made: the two wrappers, whether or not anything is left to do in them, and what they do. */
+  #leafMaintenance({ before = [], level, new: words }: WriteEffect, i: number, span: number): void {
+    const format = this.vm?.format;
+    const [lo, hi] = [words[2 * i], words[2 * i + 1]];
+    if (this.#operation !== 's2_map' || format?.kind(lo, hi, level) !== ENTRY.leaf) {
+      return;
+    }
+    const { memory, px, ux } = format.decodeLeaf(lo, hi, level);
+    const phys = format.leafOutput(lo, hi, level);
+    if (memory === 'normal') {
+      this.#take({ event: 'clean_dcache_guest_page', fields: { phys, size: span } });
+      if (before.some((effect) => effect.type === 'cmo' && effect.op === 'dc-civac')) {
+        this.#take({ event: 'dcache_clean_inval_poc', fields: { phys, size: span } });
+      }
+    }
+    if (px || ux) {
+      this.#instructionCache(phys, span);
+    }
+  }
+
+  #instructionCache(phys: number, size: number): void {
+    this.#take({ event: 'invalidate_icache_guest_page', fields: { phys, size } });
+    if (size <= this.#caches.icacheLimit) {
+      this.#take({ event: 'icache_inval_pou', fields: { phys, size } });
+    }
+  }
+
+  #entry(effect: EntryEffect, offset: number): void {
+    if (effect.type === 'cmo') {
+      const [phys, size] = [effect.address + offset, effect.bytes];
+      if (effect.op === 'dc-civac') {
+        this.#take({ event: 'clean_dcache_guest_page', fields: { phys, size } });
+        this.#take({ event: 'dcache_clean_inval_poc', fields: { phys, size } });
+      } else if (effect.op === 'ic-ivau') {
+        this.#instructionCache(phys, size);
+      }
+    } else if (effect.type === 'tlbi') {
+      const ipa = Math.max((effect.address ?? 0) + offset, this.#start);
+      this.#tlbi(effect.op, ipa, effect.level);
+    }
+  }
+
+  #tlbi(op: string, ipa: number, level: number | undefined): void {
+    if (op === 'IPAS2E1IS') {
+      this.#take({ event: 'flush_vmid_ipa', fields: { ipa, level: level ?? NO_LEVEL } });
+    } else if (op === 'IPAS2E1') {
+      const found = this.vm?.table.lookup(ipa, this.#at) === true && this.#at.kind === ENTRY.leaf;
+      this.#take({ event: 'flush_vmid_ipa_nsh', fields: { ipa, level: found ? this.#at.level : NO_LEVEL } });
+    } else if (op === 'VMALLS12E1IS') {
+      this.#take({ event: 'flush_vmid', fields: {} });
+    } else if (op === 'RIPAS2E1IS') {
+      this.#take({ event: 'flush_vmid_range', fields: {} });
+    }
+  }
+}

@@ -1,0 +1,205 @@
+import type { HostAddress, HostArea, HostMemory, HostPage } from '@granule/kvm';
+import { alignDown } from '@granule/geometry/bits';
+
+/** A fact about the host's memory that only a call of the kernel tells. */
+export type GivenName = 'physical address' | 'host page size' | 'host writability' | 'cache state' | 'host configuration';
+
+/** The call that a fault led to, as far as it tells what the host has. */
+export interface TellingCall {
+  /** User address behind the first byte that the call maps. */
+  readonly hva: HostAddress;
+  readonly size: number;
+  /** Absent: s2_relax_perms. */
+  readonly phys?: number;
+  readonly write: boolean;
+}
+
+interface Fact {
+  readonly start: HostAddress;
+  readonly bytes: number;
+  readonly physical: number;
+  leafBytes: number | undefined;
+  writable: boolean | undefined;
+}
+
+/** What cannot be: a given argument that does not fit. */
+export interface Misfit {
+  readonly sentence: string;
+}
+
+/**
+ * The host's memory as a run tells it: areas from the VMM's own calls, and of their pages only what a call of the kernel says (given). What a call said holds
+ * for the next call to the same address until a notifier takes it back, and is then predicted.
+ */
+export class TracedHost implements HostMemory {
+  readonly given = new Map<GivenName, number>();
+  /** The call that the fault under way led to; undefined: none. */
+  telling: TellingCall | undefined;
+  /** A page was asked for of which nothing is known. */
+  asked = false;
+  /** Whether the policy is free to take a huge page at this fault: a page then says that the host has no larger one. */
+  sizeIsFree: (hva: HostAddress) => boolean = () => true;
+  /** Read faults tell writability, but not while dirty pages are logged or from a read-only slot. */
+  writeTells: (hva: HostAddress) => boolean = () => true;
+  readonly misfits: Misfit[] = [];
+  readonly #areas: HostArea[] = [];
+  /** By size of the fact, then by user address over that size. */
+  readonly #facts = new Map<number, Map<number, Fact>>();
+  readonly #page: number;
+  readonly #pmd: number;
+
+  constructor(page: number, pmd: number) {
+    this.#page = page;
+    this.#pmd = pmd;
+  }
+
+  count(name: GivenName): void {
+    this.given.set(name, (this.given.get(name) ?? 0) + 1);
+  }
+
+  add(area: HostArea): void {
+    this.remove(area.start, area.end);
+    this.#areas.push(area);
+  }
+
+  remove(start: HostAddress, end: HostAddress): void {
+    this.#change(start, end, () => undefined);
+  }
+
+  protect(start: HostAddress, end: HostAddress, writable: boolean): void {
+    this.#change(start, end, (area) => ({ ...area, writable }));
+  }
+
+  /** Splits areas at the ends of a range and replaces what lies inside. */
+  #change(start: HostAddress, end: HostAddress, inside: (area: HostArea) => HostArea | undefined): void {
+    const parts = this.#areas.flatMap((area) => {
+      if (area.end <= start || area.start >= end) {
+        return [area];
+      }
+      const part = (from: number, to: number): HostArea => ({
+        ...area, start: from, end: to, ...(area.physical === undefined ? {} : { physical: area.physical + (from - area.start) }),
+      });
+      const middle = inside(part(Math.max(start, area.start), Math.min(end, area.end)));
+      return [
+        ...(area.start < start ? [part(area.start, start)] : []),
+        ...(middle === undefined ? [] : [middle]),
+        ...(area.end > end ? [part(end, area.end)] : []),
+      ];
+    });
+    this.#areas.splice(0, this.#areas.length, ...parts);
+  }
+
+  areaAt(hva: HostAddress): HostArea | undefined {
+    return this.#areas.find(({ start, end }) => start <= hva && hva < end);
+  }
+
+  /** A notifier: nothing of the range is known any more. */
+  forget(start: HostAddress, end: HostAddress): void {
+    for (const [bytes, facts] of this.#facts) {
+      const first = Math.floor(start / bytes);
+      const last = Math.ceil(end / bytes);
+      if (last - first < facts.size) {
+        for (let at = first; at < last; at++) {
+          facts.delete(at);
+        }
+      } else {
+        [...facts.keys()].filter((at) => first <= at && at < last).forEach((at) => facts.delete(at));
+      }
+    }
+  }
+
+  page(hva: HostAddress, write: boolean): HostPage | undefined {
+    const area = this.areaAt(hva);
+    const fact = this.#factAt(hva);
+    const call = this.telling;
+    if (area === undefined || (write && !area.writable)) {
+      return undefined;
+    }
+    if (call === undefined && fact === undefined) {
+      this.asked = true;
+      return undefined;
+    }
+    const physical = this.#physical(hva, area, fact, call);
+    const leafBytes = this.#leafBytes(hva, area, fact, call);
+    const writable = this.#writable(hva, area, fact, call, write);
+    if (fact === undefined && physical !== undefined) {
+      this.#learn(hva, physical, leafBytes, writable);
+    }
+    return physical === undefined ? undefined : { physical, leafBytes: leafBytes ?? this.#page, writable: writable ?? false };
+  }
+
+  #physical(hva: HostAddress, area: HostArea, fact: Fact | undefined, call: TellingCall | undefined): number | undefined {
+    if (area.physical !== undefined) {
+      return area.physical + (hva - area.start);
+    }
+    if (fact !== undefined) {
+      return fact.physical + (hva - fact.start);
+    }
+    if (call?.phys === undefined) {
+      return undefined;
+    }
+    this.count('physical address');
+    return call.phys + (hva - call.hva);
+  }
+
+  #leafBytes(hva: HostAddress, area: HostArea, fact: Fact | undefined, call: TellingCall | undefined): number | undefined {
+    if (area.kind === 'hugetlb' || (area.kind === 'anonymous' && area.pageBytes === this.#page)) {
+      return area.pageBytes;
+    }
+    if (fact?.leafBytes !== undefined) {
+      return fact.leafBytes;
+    }
+    if (call === undefined || !this.sizeIsFree(hva)) {
+      return undefined;
+    }
+    this.count('host page size');
+    const leafBytes = call.size >= this.#pmd ? this.#pmd : this.#page;
+    if (fact !== undefined) {
+      fact.leafBytes = leafBytes;
+    }
+    return leafBytes;
+  }
+
+  #writable(hva: HostAddress, area: HostArea, fact: Fact | undefined, call: TellingCall | undefined, write: boolean): boolean | undefined {
+    if (!area.writable || area.kind === 'device') {
+      return area.writable;
+    }
+    if (write || fact?.writable === true) {
+      if (fact !== undefined) {
+        fact.writable = true;
+      }
+      return true;
+    }
+    if (call === undefined || !this.writeTells(hva)) {
+      return undefined;
+    }
+    this.count('host writability');
+    if (fact !== undefined) {
+      fact.writable = call.write;
+    }
+    return call.write;
+  }
+
+  #learn(hva: HostAddress, physical: number, leafBytes: number | undefined, writable: boolean | undefined): void {
+    const bytes = leafBytes ?? this.#page;
+    const start = alignDown(hva, Math.log2(bytes));
+    const first = physical - (hva - start);
+    if (first % bytes !== 0) {
+      const sentence = `The host page at user address ${hva.toString(16)} has ${bytes} bytes, and its physical address ${physical.toString(16)} lies otherwise in such a page.`;
+      this.misfits.push({ sentence });
+    }
+    const facts = this.#facts.get(bytes) ?? new Map<number, Fact>();
+    this.#facts.set(bytes, facts);
+    facts.set(start / bytes, { start, bytes, physical: first, leafBytes, writable });
+  }
+
+  #factAt(hva: HostAddress): Fact | undefined {
+    for (const [bytes, facts] of this.#facts) {
+      const fact = facts.get(Math.floor(hva / bytes));
+      if (fact !== undefined) {
+        return fact;
+      }
+    }
+    return undefined;
+  }
+}

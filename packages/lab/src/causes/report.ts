@@ -1,0 +1,75 @@
+import { counted } from '../dump/summary.js';
+import { checkpointLines, ofTotal, type CheckpointComparison, type Place } from '../replay/report.js';
+
+/** A call that the policy and the kernel do not have in common. */
+export interface CallDifference extends Place {
+  /** What it followed from: a fault, a notifier, a step of the VMM. */
+  readonly cause: string;
+  readonly what: 'missing' | 'unexpected' | 'arguments' | 'answer' | 'given';
+  readonly sentence: string;
+}
+
+export interface CallCount {
+  equal: number;
+  total: number;
+}
+
+/** What the run does not tell. */
+export interface Undetermined {
+  readonly what: string;
+  readonly count: number;
+  readonly reason: string;
+}
+
+/** What a replay by causes found; plain JSON. */
+export interface CausesReport {
+  readonly run: string;
+  readonly kernel: string;
+  readonly cpu: string;
+  /** The kernel profile in use. */
+  readonly profile: string;
+  readonly vtcr: { readonly ours: string; readonly kernel: string };
+  readonly vmid: { readonly ours: number; readonly kernel: number };
+  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number }[];
+  /** Causes by name. */
+  readonly causes: Readonly<Record<string, number>>;
+  readonly calls: Readonly<Record<string, CallCount>>;
+  /** Calls whose predicted arguments and place in the order are right. */
+  readonly totals: { readonly calls: CallCount; readonly mappings: CallCount; readonly dirtyPages: CallCount; readonly answers: CallCount };
+  /** Arguments that only the calls themselves tell, by kind. */
+  readonly given: Readonly<Record<string, number>>;
+  readonly undetermined: readonly Undetermined[];
+  readonly differences: readonly CallDifference[];
+  readonly moreDifferences: number;
+  /** Mappings that the policy's own rules forbid: id and sentence. */
+  readonly violations: readonly { readonly id: string; readonly sentence: string }[];
+  readonly checkpoints: readonly CheckpointComparison[];
+  readonly exact: boolean;
+}
+
+const list = (counts: Readonly<Record<string, number>>): string =>
+  Object.entries(counts).map(([name, count]) => `${count.toLocaleString('en')} ${name}`).join(', ');
+
+/** The report as text; the last line is `N of N calls, N of N mappings equal`. */
+export function causesText(report: CausesReport): string {
+  const { totals, vtcr, vmid } = report;
+  const lines = [
+    `Replay of ${report.run} by its causes: ${report.kernel}, ${report.cpu}; policy of Linux ${report.profile}`,
+    ...report.traces.map(({ name, events, torn }) => `${name}: ${counted(events, 'event')}${torn === 0 ? '' : `, ${counted(torn, 'torn line')}`}`),
+    `VTCR_EL2 ${vtcr.ours}${vtcr.ours === vtcr.kernel ? ", the kernel's" : `, the kernel's ${vtcr.kernel}`}; VMID ${vmid.ours}${vmid.ours === vmid.kernel ? '' : `, the kernel's ${vmid.kernel}`}`,
+    `causes: ${list(report.causes)}`,
+    ...Object.entries(report.calls).map(([name, { equal, total }]) => `  ${name.padEnd(28)} ${ofTotal(equal, total)}`),
+    `  ${ofTotal(totals.answers.equal, totals.answers.total)} answers are the kernel's`,
+    ...(totals.dirtyPages.total === 0 ? [] : [`  ${ofTotal(totals.dirtyPages.equal, totals.dirtyPages.total)} dirty pages are the kernel's`]),
+    `given, not predicted: ${list(report.given) || 'nothing'}`,
+    ...report.undetermined.map(({ what, count, reason }) => `undetermined: ${count.toLocaleString('en')} ${what}: ${reason}`),
+    ...report.differences.map(({ trace, line, operation, cause, sentence }) => `  ! ${trace}:${line} ${operation}: ${sentence} Cause: ${cause}.`),
+    ...(report.moreDifferences === 0 ? [] : [`    and ${report.moreDifferences} more`]),
+    ...report.violations.map(({ id, sentence }) => `  ! ${id}: ${sentence}`),
+    '',
+    ...report.checkpoints.flatMap(checkpointLines),
+    '',
+    `${ofTotal(totals.calls.equal, totals.calls.total)} calls, ${ofTotal(totals.mappings.equal, totals.mappings.total)} mappings equal`,
+  ];
+  return `${lines.join('\n')}\n`;
+}
