@@ -6,6 +6,7 @@ export { clearDirtyLog, getDirtyLog, setMemoryRegion, setSplitChunk, splitCacheC
 export { errnoOf, type ErrnoName, type PolicyRefusal } from './errno.js';
 export type { PolicyEvent, PolicyEventName, PolicyTrace, Protection, Violation } from './events.js';
 export { Backing, type BackingRange, type HostAddress, type HostArea, type HostMemory, type HostMemoryType, type HostPage } from './host-memory.js';
+export * from './hyp/index.js';
 export { ioremap, type IoremapPolicy } from './mmio.js';
 export { type BlockSizes, blockSizes, type HostProfile, KERNELS, kernelProfile, type KernelProfile, ptrsPerPmd } from './profile.js';
 export { type MemoryRegion, type Slot, type SlotChange, Slots, type SlotRules } from './slots.js';

@@ -1,4 +1,4 @@
-import { type Backend, type Outcome, type Registers, done } from '@granule/contract';
+import type { Backend, Registers } from '@granule/contract';
 import { GRANULES, type Granule } from '@granule/geometry';
 import { type HostProfile, kernelProfile, type KernelProfile } from '@granule/kvm';
 
@@ -6,17 +6,17 @@ import { type HostProfile, kernelProfile, type KernelProfile } from '@granule/kv
 const VTCR_HA = 1n << 21n;
 
 /** What the registers at a checkpoint and the trace say of the host. */
-export function hostProfile(backend: Backend, registers: Registers, granule: Granule, rangeTraced: boolean): Outcome<HostProfile> {
+export function hostProfile(backend: Backend, registers: Registers, granule: Granule, rangeTraced: boolean): HostProfile {
   const tcr = registers['TCR_EL2'] ?? 0n;
   const features = backend.registers.features(registers);
-  return done({
+  return {
     granule,
     vaBits: 64 - Number(tcr & 0x3fn),
     // Linux passes the level whether or not the machine has FEAT_TTL, and that is what a trace of its functions shows.
     features: { ...features, ttl: true, tlbirange: rangeTraced },
     hardwareAccessFlag: ((registers['VTCR_EL2'] ?? 0n) & VTCR_HA) !== 0n,
     tlbRange: rangeTraced,
-  });
+  };
 }
 
 export function granuleOfPage(bytes: number): Granule | undefined {

@@ -1,17 +1,18 @@
 import { type Outcome, done, notModelled, refused } from '@granule/contract';
 import { hex, parseAddress } from '@granule/geometry/bits';
+import type { RunFile, StepsFile } from '@granule/snapshot';
 import { Checkpoints } from '../replay/checkpoints.js';
 import { type KernelTables, placeTables } from '../replay/kernel-tables.js';
 import { protLayoutOf } from '../replay/prot.js';
 import { noCheckpoint, type ReplayOptions, surveyCheckpoints } from '../replay/replay.js';
 import type { CheckpointComparison } from '../replay/report.js';
 import { openTraces, readAbout, readLines, readSteps } from '../replay/run-directory.js';
-import { survey } from '../replay/survey.js';
+import { type Survey, survey } from '../replay/survey.js';
 import { checkpointOf, eventsOf, type TraceCount, type TracedEvent } from '../replay/trace-pass.js';
 import { isCall } from './actual.js';
 import { granuleOfPage, hostProfile, instructionLine, profileOf } from './machine.js';
 import { type PlacedStep, placeSteps } from './steps.js';
-import { PolicyReplayer } from './replayer.js';
+import { type PolicyInput, PolicyReplayer } from './replayer.js';
 import type { CausesReport, Undetermined } from './report.js';
 
 const POOL_BYTES = 2 ** 27;
@@ -28,12 +29,43 @@ const END = 'end.trace.txt';
  * Refused: as replayOps does, `replay.no-steps`; not modelled: `replay.nested` (several stage-2 tables).
  */
 export function replayCauses(options: ReplayOptions): Outcome<CausesReport> {
-  const { files } = options;
+  const opened = openRun(options);
+  if (opened.kind !== 'done') {
+    return opened;
+  }
+  const { about, steps, known, events } = opened.value;
+  const input = policyInput(options, opened.value);
+  if (input.kind !== 'done') {
+    return input;
+  }
+  const replayer = new PolicyReplayer(input.value);
+  const compared = drive(options, replayer, events, placeSteps(steps, 'end'));
+  return compared.kind === 'done' ? done(reportOf(about, replayer, opened.value, compared.value, known, input.value.kernel.version)) : compared;
+}
+
+/** All of a run that is read before the first event. */
+interface OpenRun {
+  readonly about: RunFile;
+  readonly steps: StepsFile;
+  readonly surveyed: Survey;
+  readonly known: readonly KernelTables[];
+  readonly events: readonly TracedEvent[];
+  readonly counts: readonly TraceCount[];
+}
+
+function openRun(options: ReplayOptions): Outcome<OpenRun> {
+  const { files, until } = options;
   const about = readAbout(files);
-  const steps = about.kind === 'done' ? readSteps(files) : about;
-  const traces = steps.kind === 'done' ? openTraces(files) : steps;
-  if (about.kind !== 'done' || steps.kind !== 'done' || traces.kind !== 'done') {
-    return about.kind !== 'done' ? about : steps.kind !== 'done' ? steps : (traces as Outcome<never>);
+  if (about.kind !== 'done') {
+    return about;
+  }
+  const steps = readSteps(files);
+  if (steps.kind !== 'done') {
+    return steps;
+  }
+  const traces = openTraces(files);
+  if (traces.kind !== 'done') {
+    return traces;
   }
   if (steps.value === undefined) {
     return refused('replay.no-steps', 'There is no steps.json: what the VMM did is not known, and with it the memory slots.', SOURCE);
@@ -43,42 +75,38 @@ export function replayCauses(options: ReplayOptions): Outcome<CausesReport> {
   if (known.kind !== 'done') {
     return known;
   }
-  const { until } = options;
   if (until !== undefined && !known.value.some(({ checkpoint }) => checkpoint === until)) {
     return noCheckpoint(until, known.value);
   }
+  const counts: TraceCount[] = [];
+  const events = [...eventsOf(traces.value, counts)];
+  return done({ about: about.value, steps: steps.value, surveyed, known: known.value, events, counts });
+}
+
+/** The one VM of the run, and the machine that it ran on. */
+function policyInput(options: ReplayOptions, { about, steps, surveyed, known, events }: OpenRun): Outcome<PolicyInput> {
   const stage2 = surveyed.tables.filter(({ kind }) => kind === 's2');
-  if (stage2.length !== 1 || known.value.some(({ canonical }) => canonical !== undefined)) {
+  if (stage2.length !== 1 || known.some(({ canonical }) => canonical !== undefined)) {
     const sentence = `The trace makes ${stage2.length} stage-2 tables; replay by causes knows one VM without nesting. With --ops it can be replayed.`;
     return notModelled('replay.nested', sentence, SOURCE);
   }
-  const counts: TraceCount[] = [];
-  const events = [...eventsOf(traces.value, counts)];
-  const placed = placeTables(surveyed.tables, known.value)[surveyed.tables.indexOf(stage2[0])];
+  const placed = placeTables(surveyed.tables, known)[surveyed.tables.indexOf(stage2[0])];
   const backend = Object.values(options.backends).find(({ name }) => name === placed?.like.format.backend);
-  const granule = granuleOfPage(steps.value.pageSize);
+  const granule = granuleOfPage(steps.pageSize);
   if (placed === undefined || backend === undefined || granule === undefined) {
     return refused('replay.no-table', 'No checkpoint has the stage-2 table that the trace makes.', SOURCE);
   }
   const traced = new Set(events.flatMap(({ decoded }) => (decoded !== undefined && isCall(decoded) ? [decoded.event] : [])));
-  const host = hostProfile(backend, placed.registers, granule, traced.has('flush_vmid_range'));
-  if (host.kind !== 'done') {
-    return host;
-  }
-  const kernel = profileOf(about.value.kernel);
   const { withBit3, values } = surveyed.prots;
-  const replayer = new PolicyReplayer({
-    backend, kernel, host: host.value, placed, traced,
-    layout: protLayoutOf(about.value.kernel, withBit3, values),
-    icacheLimit: (2 ** (placed.like.format.geometry.pageShift - 3)) * instructionLine(placed.registers),
+  return done({
+    backend, placed, traced,
+    kernel: profileOf(about.kernel),
+    host: hostProfile(backend, placed.registers, granule, traced.has('flush_vmid_range')),
+    layout: protLayoutOf(about.kernel, withBit3, values),
+    icacheLimit: 2 ** (placed.like.format.geometry.pageShift - 3) * instructionLine(placed.registers),
     tableBytes: options.tableBytes ?? POOL_BYTES,
     dirtyLog: (step) => readDirtyLog(options, step),
   });
-  const compared = drive(options, replayer, events, placeSteps(steps.value, 'end'));
-  if (compared.kind !== 'done') {
-    return compared;
-  }
-  return done(reportOf(about.value, replayer, counts, compared.value, known.value, kernel.version));
 }
 
 /** Pages that a KVM_GET_DIRTY_LOG gave, one address a line. */
@@ -140,7 +168,7 @@ function undeterminedOf(replayer: PolicyReplayer, sameVmid: boolean): readonly U
 function reportOf(
   { run, kernel, cpu }: { readonly run: string; readonly kernel: string; readonly cpu: string },
   replayer: PolicyReplayer,
-  traces: readonly TraceCount[],
+  { counts: traces }: OpenRun,
   checkpoints: readonly CheckpointComparison[],
   known: readonly KernelTables[],
   profile: string,

@@ -303,9 +303,11 @@ export class PolicyReplayer {
     }
     this.#answers.delete(pid);
     const { answers } = this.comparison;
+    // Where hardware sets access flags, a page may be younger than the policy can know.
+    const equal = answer.ret === ret || (name === 's2_test_clear_young' && ret === 1 && this.#input.host.hardwareAccessFlag);
     answers.total += 1;
-    answers.equal += answer.ret === ret ? 1 : 0;
-    if (answer.ret !== ret) {
+    answers.equal += equal ? 1 : 0;
+    if (!equal) {
       const sentence = `The policy's call answers ${answer.ret} and the kernel's ${ret}.`;
       this.comparison.note({ trace: event.trace, line: event.line, operation: name, cause: this.#cause, what: 'answer', sentence });
     }
