@@ -61,10 +61,10 @@ function causeOf(fsc: number): { readonly cause: AbortCause; readonly level: Lev
  * where it is a permission fault. Source: DDI 0487 ESR_EL2, ISS encodings for Instruction and Data Aborts; Linux kvm_is_write_fault.
  */
 export function decodeAbort(registers: AbortRegisters): Abort {
-  const iss = Number(registers.esr & 0x1ff_ffffn);
-  const bit = (n: number): boolean => Math.floor(iss / 2 ** n) % 2 === 1;
-  const fetch = Number((registers.esr >> 26n) & 0x3fn) === IABT_LOW;
-  const { cause, level } = causeOf(iss % 64);
+  const syndrome = Number(registers.esr & 0xffff_ffffn);
+  const bit = (n: number): boolean => ((syndrome >>> n) & 1) === 1;
+  const fetch = syndrome >>> 26 === IABT_LOW;
+  const { cause, level } = causeOf(syndrome % 64);
   const s1ptw = bit(7);
   return {
     ipa: registers.ipa + Number(registers.far & 0xfffn),
@@ -75,7 +75,7 @@ export function decodeAbort(registers: AbortRegisters): Abort {
     write: s1ptw ? cause === 'permission' : !fetch && bit(6),
     s1ptw,
     cacheMaintenance: !fetch && bit(8),
-    access: !fetch && bit(24) ? { bytes: 2 ** fieldOf(iss, 22, 2) } : undefined,
+    access: !fetch && bit(24) ? { bytes: 2 ** fieldOf(syndrome, 22, 2) } : undefined,
     registers,
   };
 }

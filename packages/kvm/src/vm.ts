@@ -49,6 +49,7 @@ export interface Vcpu {
   cache: { objects: number; readonly capacity: number; readonly minimum: number };
 }
 
+const MEMORY_TYPES: readonly Protection['memory'][] = ['normal', 'device', 'normal-nc'];
 const MIN_IPA_BITS = 32;
 const DEFAULT_IPA_BITS = 40;
 /** KVM_ARCH_NR_OBJS_PER_MEMORY_CACHE (Linux kvm_types.h). */
@@ -118,7 +119,7 @@ export class Vm implements VmidHolder {
   /** KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE: bytes, 0 off. */
   splitChunk = 0;
   splitCache = 0;
-  readonly #attributes = new Map<string, AttributeRequest>();
+  readonly #attributes = new Map<number, AttributeRequest>();
   /** By PE: the vCPU that ran there last (last_vcpu_ran). */
   readonly #lastRan = new Map<number, number>();
 
@@ -231,7 +232,7 @@ export class Vm implements VmidHolder {
 
   /** One object for each kind of mapping: the core keeps the leaf bits of the last one. */
   #requestOf({ read, write, execute, memory }: Protection): AttributeRequest {
-    const key = `${read} ${write} ${execute} ${memory}`;
+    const key = Number(read) + 2 * Number(write) + 4 * Number(execute) + 8 * MEMORY_TYPES.indexOf(memory);
     let request = this.#attributes.get(key);
     if (request === undefined) {
       request = { read, write, px: execute, ux: execute, memory: memory === 'device' ? 'device-nGnRE' : memory, af: true, software: 0 };
@@ -241,19 +242,19 @@ export class Vm implements VmidHolder {
   }
 
   #check(address: InputAddress, bytes: number, output: OutputAddress, { ipa, physical }: MapBounds): void {
-    const outside = (at: number, [from, to]: readonly [number, number]): boolean => at < from || at + bytes > to;
-    const where = `${hex(address)}-${hex(address + bytes)} to ${hex(output)}-${hex(output + bytes)}`;
-    const found = (id: Violation['id'], sentence: string): void => {
-      const violation = { id, sentence, address, bytes, output };
-      this.violations.push(violation);
-      this.options.onViolation?.(violation);
-    };
-    if (outside(address, ipa)) {
-      found('map.outside-slot', `The mapping ${where} reaches beyond its slot, ${hex(ipa[0])}-${hex(ipa[1])}.`);
+    if (address < ipa[0] || address + bytes > ipa[1]) {
+      this.#violated('map.outside-slot', `reaches beyond its slot, ${hex(ipa[0])}-${hex(ipa[1])}`, address, bytes, output);
     }
-    if (outside(output, physical)) {
-      found('map.outside-backing', `The mapping ${where} reaches beyond the host memory behind it, ${hex(physical[0])}-${hex(physical[1])}.`);
+    if (output < physical[0] || output + bytes > physical[1]) {
+      this.#violated('map.outside-backing', `reaches beyond the host memory behind it, ${hex(physical[0])}-${hex(physical[1])}`, address, bytes, output);
     }
+  }
+
+  #violated(id: Violation['id'], what: string, address: InputAddress, bytes: number, output: OutputAddress): void {
+    const sentence = `The mapping ${hex(address)}-${hex(address + bytes)} to ${hex(output)}-${hex(output + bytes)} ${what}.`;
+    const violation = { id, sentence, address, bytes, output };
+    this.violations.push(violation);
+    this.options.onViolation?.(violation);
   }
 }
 

@@ -161,6 +161,7 @@ function undeterminedOf(replayer: PolicyReplayer, sameVmid: boolean): readonly U
   return [
     ...untraced,
     ...(silent === 0 ? [] : [{ what: 'faults without a call', count: silent, reason: 'what the host had there, only a call would have told' }]),
+    ...(replayer.unknownMasks === 0 ? [] : [{ what: 'masks of KVM_CLEAR_DIRTY_LOG', count: replayer.unknownMasks, reason: 'steps.json does not tell them; taken for the pages of the last KVM_GET_DIRTY_LOG' }]),
     ...(sameVmid ? [] : [{ what: 'VMID', count: 1, reason: 'VMs that ran before this one are in no trace' }]),
   ];
 }

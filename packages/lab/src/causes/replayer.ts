@@ -42,6 +42,8 @@ export class PolicyReplayer {
   readonly dirtyPages = { equal: 0, total: 0 };
   /** Faults that led to nothing, and of whose host memory nothing is known. */
   readonly silentFaults: TracedEvent[] = [];
+  /** Masks of KVM_CLEAR_DIRTY_LOG, which no step tells. */
+  unknownMasks = 0;
   vm: Vm | undefined;
   live: LiveTable | undefined;
   problem: Outcome<never> | undefined;
@@ -190,13 +192,14 @@ export class PolicyReplayer {
     }
   }
 
-  /** The pages of the mask are those that the VMM got last, as VMMs do it; a run does not tell them. */
+  /** A step does not tell the mask: it is taken for the pages that the VMM got last, and reported as undetermined. */
   #clearDirtyLog(step: PlacedStep['step'], placed: PlacedStep, next: TracedEvent): void {
     const id = addressArg(step, 'slot') ?? -1;
     const dirty = this.#dirty.get(id);
     if (this.vm === undefined || dirty === undefined) {
       return;
     }
+    this.unknownMasks += 1;
     const [first, count] = [addressArg(step, 'first_page') ?? 0, addressArg(step, 'num_pages') ?? dirty.pages];
     const outcome = clearDirtyLog(this.vm, id, first, count, (page) => dirty.has(page));
     if (outcome.kind !== 'done') {
