@@ -8,5 +8,6 @@ export * from './outcome.js';
 export * from './pgtable.js';
 export * from './tlb.js';
 export * from './translation.js';
+export * from './trap.js';
 export * from './walker.js';
 export * from './words.js';

@@ -1,10 +1,13 @@
 import type { PhysicalReader, TableMemory, Words } from '@granule/contract';
+import type { Level } from '@granule/geometry';
 import type { OutputAddress } from '@granule/geometry/bits';
 
 /** Memory as a walker reads it: 64-bit words, little-endian halves, each signed or unsigned (signed is faster: the engines keep small integers unboxed). */
 export interface DescriptorMemory {
   /** Fills `into` with the word at `pa` (8-byte aligned). False, and `into` unspecified, where that is not memory: an external abort. */
-  load(pa: OutputAddress, into: Words): boolean;
+  load(pa: OutputAddress, into: Words, stage: 1 | 2, level: Level): boolean;
+  /** A walk of stage 2 begins, of this IPA: for the descriptor of stage 1 that is fetched next, or for the output. */
+  stage2?(ipa: OutputAddress): void;
   /** The arena that the words are in, where they are in one: walks then read it themselves where nothing unusual is met. */
   readonly arena?: TableMemory;
 }

@@ -40,6 +40,7 @@ function walk(walker: Walker, control: Stage2Control, tables: Tables, ipa: Outpu
   const lo = low32(ipa);
   const hi = high32(ipa);
   let table = tables.base;
+  walker.memory.stage2?.(ipa);
   for (let level = tables.startLevel; ; level = (level + 1) as Level) {
     const address = table + tables.entryOffset(lo, hi, level);
     if (!walker.load(address, address, 2, level, control.bigEndian)) return walker.fail('external-abort-on-walk', level, 2, s1ptw, ipa);

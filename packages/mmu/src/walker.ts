@@ -78,7 +78,7 @@ export class Walker {
   /** Reads the descriptor at `physical` into `lo` and `hi`; `address` is where stage 1 believes it to be. False: an external abort. */
   load(physical: OutputAddress, address: OutputAddress, stage: 1 | 2, level: Level, bigEndian: boolean): boolean {
     const { word, out } = this;
-    if (!this.memory.load(physical, word)) return false;
+    if (!this.memory.load(physical, word, stage, level)) return false;
     if (out.updates.count > 0) overlay(out.updates, physical, word);
     this.lo = (bigEndian ? swapBytes(word.hi) : word.lo) | 0;
     this.hi = (bigEndian ? swapBytes(word.lo) : word.hi) | 0;

@@ -1,0 +1,113 @@
+import type { Backend, EffectSink, Features, Outcome, Registers, TlbModel, TrapHandler, Words } from '@granule/contract';
+import type { Choices } from '@granule/mmu';
+import { CacheHierarchy, type CacheConfig, type MainMemory } from '../cache/hierarchy.js';
+import { cachePolicy, type CachePolicy } from '../cache/policy.js';
+import { AdversarialTlb } from '../tlb/adversarial.js';
+import { TlbOrder, type OrderChoice } from '../tlb/order.js';
+import type { Choose } from './choice.js';
+import { Pe } from './pe.js';
+import { Contexts } from './setting.js';
+
+export interface PeOptions {
+  /** System registers by their Arm names. */
+  readonly registers: Registers;
+  /** Numbers of the shareability domains; default 0. */
+  readonly inner?: number;
+  readonly outer?: number;
+  /** Default: an {@link AdversarialTlb}. */
+  readonly tlb?: TlbModel;
+}
+
+export interface MachineOptions {
+  readonly backend: Backend;
+  readonly features: Partial<Features>;
+  readonly memory: MainMemory;
+  readonly pes: readonly PeOptions[];
+  /** Absent: accesses and walks go to memory. */
+  readonly caches?: Omit<CacheConfig, 'memory' | 'pes'>;
+  /** What the architecture leaves to an implementation in a translation. */
+  readonly choices?: Choices;
+  /**
+   * Decides what the architecture leaves to the moment: which of the entries that a TLB holds answers, whether a walker sees a write or a register that no
+   * barrier has ordered, which value of a register not yet synchronised is in use. Absent: nothing is late, invalidations take effect when they are issued,
+   * and the first entry answers.
+   */
+  readonly choose?: Choose;
+  /** Takes the exceptions to EL2; absent: faults of stage 2 are the answer of the access. */
+  readonly handler?: TrapHandler;
+  /** Told of everything that the PEs do, in order, under their numbers. */
+  readonly listener?: EffectSink;
+  /** Register sets decoded by another machine of the same backend and features, to be used again. */
+  readonly contexts?: Contexts;
+}
+
+/** Walks are taken to be Inner Shareable Write-Back, as Linux and KVM set TCR and VTCR up; so are a hypervisor's stores to its tables. */
+const TABLES: CachePolicy = cachePolicy(0xff, 3, false, { dataCache: true, instructionCache: true });
+
+/** Several PEs with memory, caches and TLB maintenance between them. */
+export class Machine {
+  readonly backend: Backend;
+  readonly features: Partial<Features>;
+  readonly memory: MainMemory;
+  readonly contexts: Contexts;
+  readonly caches: CacheHierarchy | undefined;
+  readonly order: TlbOrder;
+  readonly pes: readonly Pe[];
+  choose: Choose | undefined;
+  handler: TrapHandler | undefined;
+  listener: EffectSink | undefined;
+  readonly #bytes = new Uint8Array(8);
+  readonly #view = new DataView(this.#bytes.buffer);
+
+  constructor(options: MachineOptions) {
+    const { backend, features, memory, pes, caches, choices } = options;
+    this.backend = backend;
+    this.features = features;
+    this.memory = memory;
+    this.contexts = options.contexts ?? new Contexts(backend, features, choices);
+    this.caches = caches && new CacheHierarchy({ ...caches, memory, pes });
+    this.choose = options.choose;
+    this.handler = options.handler;
+    this.listener = options.listener;
+    const tlbs = pes.map(({ tlb }) => tlb ?? new AdversarialTlb());
+    this.order = new TlbOrder(pes.map(({ inner, outer }, index) => ({ tlb: tlbs[index], ...(inner !== undefined && { inner }), ...(outer !== undefined && { outer }) })));
+    this.pes = pes.map(({ registers }, index) => new Pe(this, index, tlbs[index], registers));
+  }
+
+  /** Invalidations that may take effect now, though no barrier asks for it. */
+  pending(): readonly OrderChoice[] {
+    return this.order.choices();
+  }
+
+  /** The descriptor at `pa` as the walker of a PE reads it: through its caches. False: an external abort. */
+  readDescriptor(pe: number, pa: number, into: Words): boolean {
+    const bytes = this.#bytes;
+    if (!(this.caches?.read(pe, pa, bytes, TABLES) ?? this.memory.read(pa, bytes))) return false;
+    into.lo = this.#view.getUint32(0, true);
+    into.hi = this.#view.getUint32(4, true);
+    return true;
+  }
+
+  /** Writes a descriptor; walkers may see it late. False: an external abort. */
+  writeDescriptor(pe: number, pa: number, lo: number, hi: number): boolean {
+    const old: Words = { lo: 0, hi: 0 };
+    if (!this.readDescriptor(pe, pa, old)) return false;
+    if (old.lo === lo && old.hi === hi) return true;
+    this.#view.setUint32(0, lo, true);
+    this.#view.setUint32(4, hi, true);
+    if (!this.store(pe, pa, this.#bytes)) return false;
+    this.order.write(pe, pa, old);
+    return true;
+  }
+
+  /** A store to Normal Write-Back memory, as software writes its tables. */
+  store(pe: number, pa: number, bytes: Uint8Array): boolean {
+    return this.caches?.write(pe, pa, bytes, TABLES) ?? this.memory.write(pa, bytes).kind === 'done';
+  }
+
+  /** Refused where a PE's registers are not decodable. */
+  check(): Outcome<unknown> {
+    const outcomes = this.pes.map((pe) => pe.decoded());
+    return outcomes.find(({ kind }) => kind !== 'done') ?? outcomes[0];
+  }
+}

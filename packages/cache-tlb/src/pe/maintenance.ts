@@ -1,0 +1,181 @@
+import { DONE, type CmoEffect, type DsbDomain, type Outcome, type TlbiEffect, type TlbiScope, type Trap } from '@granule/contract';
+import {
+  guestOperation,
+  invalidateInstructionLine,
+  invalidateInstructions,
+  maintainData,
+  maintainSetWay,
+  zero,
+  type DataByAddress,
+  type DataBySetWay,
+} from '../cache/maintenance.js';
+import { cachePolicy, type CachePolicy } from '../cache/policy.js';
+import { TLBI_OPERATIONS, type TlbiReach } from '../tlb/operations.js';
+import { scopeOf, scopeOfEffect, type TlbiIssuer } from '../tlb/scope.js';
+import type { Pe, PeAnswer } from './pe.js';
+
+/** Normal Write-Back, Inner Shareable: what maintenance by physical address, as software at EL2 tells of it, is of. */
+const NORMAL: CachePolicy = cachePolicy(0xff, 3, false, { dataCache: true, instructionCache: true });
+
+/** Maintenance by address as effects name it. */
+const BY_ADDRESS: Readonly<Partial<Record<CmoEffect['op'], DataByAddress>>> = {
+  'dc-ivac': 'IVAC',
+  'dc-cvac': 'CVAC',
+  'dc-civac': 'CIVAC',
+  'dc-cvau': 'CVAU',
+};
+const BY_SET_WAY: Readonly<Partial<Record<CmoEffect['op'], DataBySetWay>>> = { 'dc-isw': 'ISW', 'dc-csw': 'CSW', 'dc-cisw': 'CISW' };
+
+/** Who executes: a guest's maintenance may be trapped, and reaches further or less far. */
+export type From = 'el1' | 'el2';
+
+/** Barriers, TLB and cache maintenance of one PE. */
+export class Maintenance {
+  constructor(private readonly pe: Pe) {}
+
+  dsb(domain: DsbDomain): void {
+    this.pe.machine.order.dsb(this.pe.index, domain);
+    this.pe.tell({ type: 'dsb', domain });
+  }
+
+  /**
+   * A TLBI with its operand by fields, as the backend's `instructions` decode it. Trapped by HCR.TTLB where EL1 executes it. Refused: `tlbi.unknown`, and
+   * what the registers make not decodable.
+   */
+  tlbi(name: string, operand: Readonly<Record<string, bigint>> = {}, from: From = 'el2'): Outcome<undefined> {
+    if (from === 'el1' && this.#trapped('TTLB', { kind: 'operation', name })) return DONE;
+    const issuer = this.#issuer(from);
+    if (issuer.kind !== 'done') return issuer;
+    const scope = scopeOf(name, operand, issuer.value);
+    if (scope.kind !== 'done') return scope;
+    this.#issue(name, scope.value, issuer.value);
+    const { usesVmid, usesAsid, target } = TLBI_OPERATIONS.get(name)!;
+    this.pe.tell({
+      type: 'tlbi',
+      op: name,
+      ...((target === 'address' || target === 'range') && { address: scope.value.start }),
+      ...(target === 'range' && { bytes: scope.value.end - scope.value.start }),
+      ...(scope.value.level >= 0 && { level: scope.value.level as 0 | 1 | 2 | 3 }),
+      ...(usesVmid && { vmid: issuer.value.vmid }),
+      ...(usesAsid && { asid: Number(operand['ASID'] ?? 0n) }),
+    });
+    return DONE;
+  }
+
+  /** A TLBI as software at EL2 tells of it; `start` is its address as TLBs count it. Refused: `tlbi.unknown`, `tlbi.no-address`. */
+  tlbiEffect(effect: TlbiEffect, start: number | undefined): Outcome<undefined> {
+    const issuer = this.#issuer('el2');
+    if (issuer.kind !== 'done') return issuer;
+    const scope = scopeOfEffect(effect, issuer.value, start);
+    if (scope.kind !== 'done') return scope;
+    this.#issue(effect.op, scope.value, issuer.value);
+    const uses = TLBI_OPERATIONS.get(effect.op)?.usesVmid === true;
+    this.pe.tell(uses && effect.vmid === undefined ? { ...effect, vmid: issuer.value.vmid } : effect);
+    return DONE;
+  }
+
+  /** Cache maintenance by physical address, or by set and way, as software at EL2 tells of it. */
+  cmo(effect: CmoEffect): void {
+    const { caches } = this.pe.machine;
+    if (caches !== undefined) this.#cmo(effect);
+    this.pe.tell(effect);
+  }
+
+  /** DC or IC by VA: the translation may fault, as that of an access. */
+  byAddress(operation: DataByAddress | 'IVAU' | 'ZVA', regime: string, address: bigint, from: From = 'el2'): PeAnswer {
+    const write = operation === 'ZVA';
+    const answer = this.pe.access({ regime, type: write ? 'at-write' : 'cache-maintenance', privileged: true, address, bytes: 1 });
+    const { caches, memory } = this.pe.machine;
+    if (answer.kind !== 'done') return answer;
+    const policy = cachePolicy(answer.attributes, answer.shareability, operation === 'IVAU', { dataCache: true, instructionCache: true });
+    const { index } = this.pe;
+    const { output } = answer;
+    if (caches === undefined) {
+      if (write) memory.write(output - (output % 64), new Uint8Array(64));
+    } else if (operation === 'IVAU') invalidateInstructionLine(caches, index, Number(address & 0xf_ffff_ffff_ffffn), output, policy);
+    else if (operation === 'ZVA') zero(caches, index, output, policy);
+    else maintainData(caches, index, this.#as(operation, from), output, policy);
+    return answer;
+  }
+
+  /** DC ISW, CSW, CISW: the operand's bits 31:4 and 3:1. Trapped by HCR.TSW where EL1 executes it. */
+  bySetWay(operation: DataBySetWay, setWay: number, level: number, from: From = 'el2'): void {
+    const { caches } = this.pe.machine;
+    if (from === 'el1' && this.#trapped('TSW', { kind: 'operation', name: operation, operand: BigInt(setWay * 16 + level * 2) })) return;
+    if (caches !== undefined) maintainSetWay(caches, this.pe.index, this.#as(operation, from), setWay, level);
+  }
+
+  /** IC IALLU, IC IALLUIS. */
+  instructions(inner: boolean): void {
+    const { caches } = this.pe.machine;
+    if (caches !== undefined) invalidateInstructions(caches, this.pe.index, inner);
+  }
+
+  /** MSR of EL1: trapped by HCR.TVM. */
+  guestRegister(name: string, value: bigint): void {
+    if (!this.#trapped('TVM', { kind: 'operation', name, operand: value })) this.pe.writeRegister(name, value);
+  }
+
+  /** Without a handler nothing is trapped. A handler that wants the instruction executed again is taken to have switched the trap off. */
+  #trapped(bit: string, trap: Trap): boolean {
+    const decoded = this.pe.decoded();
+    const { handler } = this.pe.machine;
+    if (handler === undefined || decoded.kind !== 'done' || !decoded.value.hcr(bit)) return false;
+    const answer = handler.trap(this.pe.index, trap);
+    this.pe.isb();
+    return answer.kind !== 'retry';
+  }
+
+  /** An operation stays by address, or by set and way. */
+  #as<T extends DataByAddress | DataBySetWay>(operation: T, from: From): T {
+    return from === 'el1' ? (guestOperation(operation, this.#guest()) as T) : operation;
+  }
+
+  #guest(): { readonly vm: boolean; readonly swio: boolean } {
+    const decoded = this.pe.decoded();
+    const bit = (name: string): boolean => decoded.kind === 'done' && decoded.value.hcr(name);
+    return { vm: bit('VM') || bit('DC'), swio: bit('SWIO') };
+  }
+
+  #issuer(from: From): Outcome<TlbiIssuer> {
+    const decoded = this.pe.inForce();
+    if (decoded.kind !== 'done') return decoded;
+    return { kind: 'done', value: { ...decoded.value.issuer, el: from === 'el1' ? 1 : 2 } };
+  }
+
+  /** Without a chooser it takes effect at once. */
+  #issue(name: string, scope: TlbiScope, issuer: TlbiIssuer): void {
+    const { order, choose } = this.pe.machine;
+    const { reach } = TLBI_OPERATIONS.get(name)!;
+    const forced: TlbiReach = issuer.el === 1 && issuer.forceBroadcast === true && reach === 'local' ? 'inner' : reach;
+    const id = order.invalidate(this.pe.index, scope, forced);
+    if (choose === undefined) for (const each of order.choices()) if (each.invalidation === id) order.take(each);
+  }
+
+  #cmo({ op, address, bytes }: CmoEffect): void {
+    const caches = this.pe.machine.caches!;
+    const { index } = this.pe;
+    const data = BY_ADDRESS[op];
+    const setWay = BY_SET_WAY[op];
+    if (setWay !== undefined) {
+      this.bySetWay(setWay, Math.floor(address / 16), Math.floor(address / 2) % 8);
+      return;
+    }
+    if (op === 'ic-iallu' || op === 'ic-ialluis') {
+      this.instructions(op === 'ic-ialluis');
+      return;
+    }
+    const { lineBytes } = caches;
+    for (let line = address - (address % lineBytes); line < address + bytes; line += lineBytes) {
+      if (data !== undefined) maintainData(caches, index, data, line, NORMAL);
+      else if (op === 'dc-zva') zero(caches, index, line, NORMAL, lineBytes);
+      else invalidateInstructionLine(caches, index, line, line, NORMAL);
+    }
+  }
+}
+
+/** For what a sink cannot answer: an exception, since an effect has no outcome. */
+export function mustHappen(outcome: Outcome<undefined>): void {
+  if (outcome.kind !== 'done') throw new RangeError(outcome.sentence);
+}
+
