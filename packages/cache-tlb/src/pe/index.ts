@@ -5,3 +5,5 @@ export { Machine, type MachineOptions, type PeOptions } from './machine.js';
 export { type From, Maintenance } from './maintenance.js';
 export { Pe, type PeAccess, type PeAnswer, type PeDone, type PeFault, type PeSkipped } from './pe.js';
 export { Contexts, type Setting } from './setting.js';
+export { explore, type Explored, type Judged } from './litmus.js';
+export { parseLitmus, type Litmus, type LitmusTable, type Mapping, type Verdict as LitmusVerdict } from './litmus-text.js';

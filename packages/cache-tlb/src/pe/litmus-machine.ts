@@ -66,7 +66,7 @@ export function addressOf(name: string): number | undefined {
 export const contentOf = (name: string): bigint => BigInt(`0x${hexOf(name)}`);
 
 function hexOf(name: string): string {
-  return [...name].map((each) => each.charCodeAt(0).toString(16).padStart(2, '0')).join('') || '0';
+  return Array.from(name, (each) => each.charCodeAt(0).toString(16).padStart(2, '0')).join('') || '0';
 }
 
 /** The name that a word stands for. */

@@ -17,7 +17,8 @@ import { done, refused, type Outcome } from '@granule/contract';
  * IPAs (`x -> A`).
  *
  * Operations: `set T x -> a`, `set-table T x -> invalid` (the entry of level 2, which leads to the table of x), `read r x`, `write r x v`, `fetch r x`, `peek r
- * T x` (an ordinary load of the descriptor), `post m`, `poll r m` (ordinary accesses to a flag), `dsb D`, `isb`, `eret` (a context synchronisation event all
+ * T x` (an ordinary load of the descriptor), `post m`, `poll r m`, `await m` (ordinary accesses to a flag; `await` loads until
+ * it is set), `dsb D`, `isb`, `eret` (a context synchronisation event all
  * the same), `tlbi NAME [x | A] [asid N] [ttl N]`, `msr ttbr0 T [asid N]`, `msr vttbr S [vmid N]`.
  *
  * What a register holds: of a read the name of the page, or what was written to it; `translation`, `permission`, `access-flag` for a fault of stage 1, with

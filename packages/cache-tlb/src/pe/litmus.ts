@@ -30,6 +30,8 @@ interface Operation {
   readonly run: Step;
   /** The VA that it translates. */
   readonly va?: number;
+  /** It waits until this holds. */
+  readonly ready?: (machine: Machine) => boolean;
 }
 
 const READ = { regime: 'el10', type: 'read', privileged: true } as const;
@@ -42,6 +44,12 @@ function resultOf(answer: PeAnswer, written: boolean): string {
   const { type, stage } = answer.fault;
   if (type === 'tlb-conflict') return 'conflict';
   return stage === 2 ? `${type}2` : type;
+}
+
+function flagOf({ memory }: Machine, name: string): number {
+  const byte = new Uint8Array(1);
+  memory.read(flagAddress(name), byte);
+  return byte[0];
 }
 
 /** Operations of one test, their names looked up and their tables made. */
@@ -65,6 +73,8 @@ class Compiler {
         return { run: ({ memory }) => void memory.write(flagAddress(rest[0]), new Uint8Array([1])) };
       case 'poll':
         return this.#poll(rest);
+      case 'await':
+        return { run: () => undefined, ready: (machine) => flagOf(machine, rest[0]) !== 0 };
       case 'dsb':
         return DSB_DOMAINS.includes(rest[0]) ? on((each) => each.maintenance.dsb(rest[0] as DsbDomain)) : undefined;
       case 'isb':
@@ -106,7 +116,7 @@ class Compiler {
         const word = { lo: 0, hi: 0 };
         machine.readDescriptor(0, set.value.pa, word);
         const output = format.leafOutput(word.lo, word.hi, 3);
-        const known = [...'abcdefghABCD'].find((each) => addressOf(each) === output);
+        const known = 'abcdefghABCD'.split('').find((each) => addressOf(each) === output);
         registers.set(register, (word.lo & 1) === 0 ? 'invalid' : (known ?? 'other'));
       },
     };
@@ -114,11 +124,7 @@ class Compiler {
 
   #poll([register, flag]: readonly string[]): Operation {
     return {
-      run: ({ memory }, registers) => {
-        const byte = new Uint8Array(1);
-        memory.read(flagAddress(flag), byte);
-        registers.set(register, String(byte[0]));
-      },
+      run: (machine, registers) => registers.set(register, String(flagOf(machine, flag))),
     };
   }
 
@@ -199,7 +205,7 @@ function runOnce({ tables, programs, names }: Compiled, contexts: Contexts, back
   for (;;) {
     const remaining = left();
     walkAhead(machine, remaining);
-    const runnable = [...programs.keys()].filter((pe) => remaining[pe].length > 0);
+    const runnable = [...programs.keys()].filter((pe) => remaining[pe].length > 0 && remaining[pe][0].ready?.(machine) !== false);
     if (runnable.length === 0) break;
     // An invalidation that takes effect early matters where something is still translated.
     const early = machine.pending().filter(({ pe }) => remaining[pe].some(({ va }) => va !== undefined));

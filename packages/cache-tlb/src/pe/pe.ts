@@ -275,7 +275,7 @@ export class Pe implements EffectSink {
   }
 
   #translate(access: PeAccess, mode: WalkMode, choose: Choose | undefined): Reached | Refused | NotModelled {
-    const decoded = mode.speculative || mode.fresh ? this.decoded() : this.inForce();
+    const decoded = mode.fresh ? this.decoded() : this.inForce();
     if (decoded.kind !== 'done') return unknown(decoded);
     const setting = decoded.value.settingAt(access.regime, access.address);
     if (setting === undefined) return refused('pe.regime', `These registers have no regime ${access.regime}.`, 'DDI 0487 D8.1');

@@ -55,9 +55,8 @@ export class TableSink implements EffectSink {
       const [lo, hi] = [run.new[2 * i], run.new[2 * i + 1]];
       const pa = table + (index + i) * ENTRY_BYTES;
       if (!this.pe.machine.writeDescriptor(this.pe.index, pa, lo, hi)) throw new RangeError(`There is no memory at 0x${pa.toString(16)}.`);
-      const { before: _before, after: _after, ...single } = run;
       const words = { old: run.old.slice(2 * i, 2 * i + 2), new: run.new.slice(2 * i, 2 * i + 2) };
-      this.pe.tell({ ...single, ...words, index: index + i, count: 1, address: address + i * span });
+      this.pe.tell({ type: 'write', table, level, release: run.release, ...words, index: index + i, count: 1, address: address + i * span });
       for (const each of after) this.#maintain(each, i * span, i);
     }
   }

@@ -140,8 +140,9 @@ export class Walk implements DescriptorMemory {
         } else candidates.push(...this.#stale(query));
       }
     }
-    if (choose === undefined || candidates.length === 0) return undefined;
-    const entry = candidates[choose(candidates.length + 1) - 1] as WalkedEntry | undefined;
+    const distinct = candidates.filter((each) => !candidates.some((other) => this.#leadsTo(each, other)));
+    if (choose === undefined || distinct.length === 0) return undefined;
+    const entry = distinct[choose(distinct.length + 1) - 1] as WalkedEntry | undefined;
     if (entry !== undefined && this.#held.has(entry)) this.keeps = false;
     return entry;
   }
@@ -156,6 +157,27 @@ export class Walk implements DescriptorMemory {
     return [...found, ...held].filter((each) => this.#fits(each) && !this.#isFresh(each));
   }
 
+  /**
+   * Whether a walk that begins with the one entry now finds what the other holds, and nothing else: both lead to the same. Where stage 2 takes part in what
+   * follows, that is not so.
+   */
+  #leadsTo({ fetches, setting, stage }: WalkedEntry, other: WalkedEntry): boolean {
+    const { order, pe } = this.source;
+    const longer = other.fetches;
+    if (stage !== other.stage || (stage !== 'stage2' && setting.format2 !== undefined)) return false;
+    if (longer.length <= fetches.length || setting.shape !== other.setting.shape || this.#held.has(other)) return false;
+    return longer.every((each, index) => {
+      const own = fetches[index];
+      if (own !== undefined) return own.pa === each.pa && own.lo === each.lo && own.hi === each.hi;
+      const settled = order.descriptors(pe, each.pa).length + order.early(pe, each.pa).length === 0;
+      return settled && this.#isNow(each);
+    });
+  }
+
+  #isNow({ pa, lo, hi }: Fetched): boolean {
+    return this.source.read(pa, this.#word) && this.#word.lo >>> 0 === lo && this.#word.hi >>> 0 === hi;
+  }
+
   /** Tables continue in the walk of the setting in force; a combined leaf is all of its own. */
   #fits({ setting, kind, stage }: WalkedEntry): boolean {
     if (kind === 'leaf' && stage === 'combined') return setting.control.on === this.setting.control.on && this.setting.format2 !== undefined;
@@ -164,7 +186,7 @@ export class Walk implements DescriptorMemory {
 
   #isFresh({ setting, fetches, stage }: WalkedEntry): boolean {
     const roots = setting.root2 === this.setting.root2 && (stage === 'stage2' || setting.root1 === this.setting.root1);
-    return roots && fetches.every(({ pa, lo, hi }) => this.source.read(pa, this.#word) && this.#word.lo >>> 0 === lo && this.#word.hi >>> 0 === hi);
+    return roots && fetches.every((each) => this.#isNow(each));
   }
 }
 
