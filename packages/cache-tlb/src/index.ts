@@ -27,5 +27,4 @@ export { conflictOf, outputOf, type Conflict } from './tlb/match.js';
 export { TLBI_OPERATIONS, type TlbiOperation, type TlbiReach, type TlbiRegime, type TlbiTarget } from './tlb/operations.js';
 export { TlbOrder, type OrderChoice, type OrderedPe } from './tlb/order.js';
 export { inScope, reachOf, scopeOf, scopeOfEffect, scopeOfWord, type TlbiIssuer } from './tlb/scope.js';
-export { inScope, scopeOf, scopeOfEffect, scopeOfWord, type TlbiIssuer } from './tlb/scope.js';
 export * from './pe/index.js';
