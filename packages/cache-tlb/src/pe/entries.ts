@@ -33,6 +33,26 @@ const kindOf = (format: Format, { lo, hi, level }: Fetched): number => format.ki
 const isAccessed = (format: Format, { lo, hi }: Fetched): boolean => ((lo & format.numbers.afLo) | (hi & format.numbers.afHi)) !== 0;
 const isUsable = (format: Format, fetched: Fetched): boolean => kindOf(format, fetched) === ENTRY.leaf && isAccessed(format, fetched);
 
+const SHAREABILITY = { non: 0, reserved: 1, outer: 2, inner: 3 } as const;
+
+type Traits = Pick<TlbEntry, 'attributes' | 'shareability' | 'permissions'>;
+
+/** What a leaf says of memory and access, whatever access it was walked for: MAIR byte or MemAttr, SH, and the descriptor's attribute bits as they are. */
+function traitsOf({ control }: Setting, format: Format, { lo, hi, level }: Fetched): Traits {
+  const { attrIndex, shareability } = format.decodeLeaf(lo, hi, level);
+  const attributes = format.stage === 1 ? (control.mair[attrIndex] ?? 0) : attrIndex;
+  return { attributes, shareability: SHAREABILITY[shareability], permissions: (lo & 0xffc) + (hi >>> 19) * 4096 };
+}
+
+/** Both, side by side. */
+function bothTraits(one: Traits, two: Traits): Traits {
+  return {
+    attributes: one.attributes * 16 + two.attributes,
+    shareability: one.shareability * 4 + two.shareability,
+    permissions: one.permissions * 2 ** 25 + two.permissions,
+  };
+}
+
 /** Entries of stage 2 alone: what each fetch of one of its walks translates. */
 function stage2Entries(setting: Setting, format: Format, walk: readonly Fetched[]): WalkedEntry[] {
   const { granule, pageShift } = format.geometry;
@@ -43,7 +63,7 @@ function stage2Entries(setting: Setting, format: Format, walk: readonly Fetched[
     const fetches = walk.slice(0, index + 1);
     if (kindOf(format, fetched) === ENTRY.table) return [entryOf(setting, fetches, { ...common, kind: 'table', output: format.tableOutput(lo, hi) })];
     if (!isUsable(format, fetched)) return [];
-    return [entryOf(setting, fetches, { ...common, kind: 'leaf', output: format.leafOutput(lo, hi, level), permissions: lo })];
+    return [entryOf(setting, fetches, { ...common, ...traitsOf(setting, format, fetched), kind: 'leaf', output: format.leafOutput(lo, hi, level) })];
   });
 }
 
@@ -74,13 +94,12 @@ function tableEntries(setting: Setting, log: readonly Fetched[], at: number, va:
 }
 
 /** The leaf of stage 1 alone. */
-function stage1Leaf(setting: Setting, log: readonly Fetched[], at: number, va: number, out: Translation): WalkedEntry[] {
+function stage1Leaf(setting: Setting, log: readonly Fetched[], at: number, va: number): WalkedEntry[] {
   const format = setting.format1!;
   const { lo, hi, level } = log[at];
   if (!isAccessed(format, log[at])) return [];
   const shift = levelShift(format.geometry.granule, level);
   const { nG } = format.decodeLeaf(lo, hi, level);
-  const alone = setting.format2 === undefined && out.ok;
   return [
     entryOf(setting, log.slice(0, at + 1), {
       stage: 'stage1',
@@ -91,14 +110,13 @@ function stage1Leaf(setting: Setting, log: readonly Fetched[], at: number, va: n
       input: alignDown(va, shift),
       shift,
       output: format.leafOutput(lo, hi, level),
-      permissions: lo,
-      ...(alone && { attributes: out.attributes, shareability: out.shareability }),
+      ...traitsOf(setting, format, log[at]),
     }),
   ];
 }
 
 /** The whole walk as one: from VA to PA. */
-function combinedLeaf(setting: Setting, log: readonly Fetched[], va: number, out: Translation): WalkedEntry[] {
+function combinedLeaf(setting: Setting, log: readonly Fetched[], va: number): WalkedEntry[] {
   const { format1, format2 } = setting;
   const last = log[log.length - 1];
   if (format2 === undefined || last.stage !== 2 || !isUsable(format2, last)) return [];
@@ -108,6 +126,7 @@ function combinedLeaf(setting: Setting, log: readonly Fetched[], va: number, out
   const shift = first === undefined ? shift2 : Math.min(shift2, levelShift(format1!.geometry.granule, first.level));
   const global = first === undefined || !format1!.decodeLeaf(first.lo, first.hi, first.level).nG;
   const ipa = alignDown(last.ipa, shift);
+  const traits = traitsOf(setting, format2, last);
   return [
     entryOf(setting, log, {
       stage: 'combined',
@@ -119,7 +138,7 @@ function combinedLeaf(setting: Setting, log: readonly Fetched[], va: number, out
       shift,
       ipa,
       output: format2.leafOutput(last.lo, last.hi, last.level) + (ipa - alignDown(ipa, shift2)),
-      ...(out.ok && { attributes: out.attributes, shareability: out.shareability, permissions: out.permissions }),
+      ...(first === undefined ? traits : bothTraits(traitsOf(setting, format1!, first), traits)),
     }),
   ];
 }
@@ -142,10 +161,10 @@ export function entriesOf(setting: Setting, log: readonly Fetched[], va: number,
     }
     const kind = kindOf(format1!, log[at]);
     if (kind === ENTRY.table) entries.push(...tableEntries(setting, log, at, va));
-    else if (kind === ENTRY.leaf) entries.push(...stage1Leaf(setting, log, at, va, out));
+    else if (kind === ENTRY.leaf) entries.push(...stage1Leaf(setting, log, at, va));
     at += 1;
   }
   const ended = out.ok || out.fault.type === 'permission';
-  if (log.length > 0 && ended) entries.push(...combinedLeaf(setting, log, va, out));
+  if (log.length > 0 && ended) entries.push(...combinedLeaf(setting, log, va));
   return entries;
 }
