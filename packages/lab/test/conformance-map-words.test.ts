@@ -44,7 +44,7 @@ function setup(granule: Granule, extra: Registers = {}): Setup {
   const registers = { SCTLR_EL1: 0x1005n, TCR_EL1: (5n << 32n) | (TG0[granule] << 14n) | (1n << 23n) | 25n, TTBR0_EL1: BigInt(stage1.root), MAIR_EL1: MAIR };
   const decoded = value(context(armv8, FEATURES, { ...registers, HCR_EL2: (1n << 31n) | 1n, VTCR_EL2: vtcr, VTTBR_EL2: vttbr, ...extra }));
   const live = tableMemory(arena);
-  return { stage1, stage2, context: decoded, memories: [live, { load: (pa, into) => live.load(pa, into) }] };
+  return { stage1, stage2, context: decoded, memories: [live, { load: (pa, into, stage, level) => live.load(pa, into, stage, level) }] };
 }
 
 const ACCESSES: readonly Access[] = (['read', 'write', 'fetch', 'at-read'] as const).flatMap((type) =>

@@ -1,5 +1,6 @@
 import type { FaultValue, Outcome, TranslationControls, Words } from '@granule/contract';
 import { done } from '@granule/contract';
+import type { Level } from '@granule/geometry';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { contextOf, createTranslation, type DescriptorMemory, faultOf, readerMemory, swapBytes, translate, type Translation } from '@granule/mmu';
 import { offsetIn } from '../image/addresses.js';
@@ -48,8 +49,8 @@ class FlaggedMemory implements DescriptorMemory {
     this.#flags.set(physical, bigEndian ? { lo: 0, hi: swapBytes(afLo) } : { lo: afLo, hi: 0 });
   }
 
-  load(physical: OutputAddress, into: Words): boolean {
-    const loaded = this.#memory.load(physical, into);
+  load(physical: OutputAddress, into: Words, stage: 1 | 2, level: Level): boolean {
+    const loaded = this.#memory.load(physical, into, stage, level);
     const flag = this.#flags.get(physical);
     if (flag !== undefined) {
       into.lo = (into.lo | flag.lo) >>> 0;
