@@ -149,7 +149,15 @@ class Oracle {
         this.#ordered = this.#time;
         if (effect.domain === 'ish' || effect.domain === 'sy') this.#complete();
         return;
-      default:
+      case 'access':
+      case 'cmo':
+      case 'context-installed':
+      case 'context-retired':
+      case 'fault':
+      case 'free':
+      case 'isb':
+      case 'register':
+      case 'take':
         return;
     }
   }
