@@ -220,6 +220,8 @@ export class Rig {
     private readonly setup: Setup,
     addresses: readonly number[],
     private readonly next: () => number,
+    /** Effects of the core that get lost on the way to the machine; what is expected does not know of it. */
+    private readonly lost: (effect: Effect) => boolean = () => false,
   ) {
     const { backend, features, regime } = setup;
     this.format = formatOf(setup);
@@ -337,7 +339,7 @@ export class Rig {
 
   /** One effect of the hypervisor, and now and then something of PE 1 after it. */
   #step(effect: Effect): void {
-    this.#sink.effect(effect);
+    if (!this.lost(effect)) this.#sink.effect(effect);
     // The first page is taken before there is a guest, and the last ones go when there is none.
     if (this.#oracle === undefined || this.#retired) return;
     this.#oracle.effect(effect);

@@ -17,10 +17,16 @@ const KEPT = 256;
 export class Diagnosis {
   private readonly issues: Issue[] = [];
   private next = 0;
+  /** The last DSB of each PE, in single effects. */
+  private readonly waits = new Map<number, number>();
 
   add(issue: Issue): void {
     this.issues[this.next] = issue;
     this.next = (this.next + 1) % KEPT;
+  }
+
+  waited(pe: number, tick: number): void {
+    this.waits.set(pe, tick);
   }
 
   /** Why this obligation is not done. */
@@ -79,7 +85,10 @@ export class Diagnosis {
       }
       early = issue.tick < obligation.completed ? finding('tlbi.stage1-too-early') : early;
     }
-    return early ?? { rule: 'tlbi.stage1-missing', cause: obligation.tlbi, believed: true };
+    // Until its PE has waited once more, stage 1 may be the next that it invalidates.
+    const pe = this.issues.find(({ event }) => event === obligation.tlbi)?.pe ?? 0;
+    const believed = (this.waits.get(pe) ?? -1) > obligation.completed;
+    return early ?? { rule: 'tlbi.stage1-missing', cause: obligation.tlbi, believed };
   }
 }
 

@@ -20,6 +20,7 @@ export class Invalidations {
       case 'dsb': {
         const barriers = this.ledger.barriers(pe);
         barriers.dsb(effect.domain, (obligation) => this.completed(obligation, barriers));
+        this.ledger.diagnosis.waited(pe, this.ledger.tick);
         break;
       }
       case 'isb':

@@ -10,8 +10,8 @@ import {
   type DataBySetWay,
 } from '../cache/maintenance.js';
 import { cachePolicy, type CachePolicy } from '../cache/policy.js';
-import { TLBI_OPERATIONS, type TlbiReach } from '../tlb/operations.js';
-import { scopeOf, scopeOfEffect, type TlbiIssuer } from '../tlb/scope.js';
+import { TLBI_OPERATIONS } from '../tlb/operations.js';
+import { reachOf, scopeOf, scopeOfEffect, type TlbiIssuer } from '../tlb/scope.js';
 import type { Pe, PeAnswer } from './pe.js';
 
 /** Normal Write-Back, Inner Shareable: what maintenance by physical address, as software at EL2 tells of it, is of. */
@@ -146,9 +146,7 @@ export class Maintenance {
   /** Without a chooser it takes effect at once. */
   #issue(name: string, scope: TlbiScope, issuer: TlbiIssuer): void {
     const { order, choose } = this.pe.machine;
-    const { reach } = TLBI_OPERATIONS.get(name)!;
-    const forced: TlbiReach = issuer.el === 1 && issuer.forceBroadcast === true && reach === 'local' ? 'inner' : reach;
-    const id = order.invalidate(this.pe.index, scope, forced);
+    const id = order.invalidate(this.pe.index, scope, reachOf(TLBI_OPERATIONS.get(name)!, issuer));
     if (choose === undefined) for (const each of order.choices()) if (each.invalidation === id) order.take(each);
   }
 

@@ -16,7 +16,8 @@ import {
   type Trap,
   type Words,
 } from '@granule/contract';
-import { bigintHigh, bigintLow } from '@granule/geometry/bits';
+import { levelShift, type Level } from '@granule/geometry';
+import { alignDown, bigintHigh, bigintLow } from '@granule/geometry/bits';
 import { createTranslation, faultOf, translateWords, type Access, type Translation } from '@granule/mmu';
 import { cachePolicy } from '../cache/policy.js';
 import { conflictOf } from '../tlb/match.js';
@@ -265,7 +266,7 @@ export class Pe implements EffectSink {
       const fresh = attempt > 0;
       const reached = this.#translate(access, { choose: fresh ? undefined : choose, fresh, speculative: false }, choose);
       if ('kind' in reached || reached.conflict) return reached;
-      if (this.#commit()) {
+      if (this.#commit(reached.setting, access)) {
         if (reached.keeps) this.#keep(reached.setting, access, true);
         return reached;
       }
@@ -318,7 +319,7 @@ export class Pe implements EffectSink {
   }
 
   /** Compare-and-swap of what hardware wants to write. False: one is not what was read; then none after it is written. */
-  #commit(): boolean {
+  #commit(setting: Setting, access: PeAccess): boolean {
     const { updates } = this.#out;
     const word = this.#word;
     for (let i = 0; i < updates.count; i += 1) {
@@ -327,8 +328,30 @@ export class Pe implements EffectSink {
       if (word.lo !== updates.oldLo[i] || word.hi !== updates.oldHi[i]) return false;
       this.machine.writeDescriptor(this.index, pa, updates.newLo[i], updates.newHi[i]);
       this.counts.updates += 1;
+      this.#tellUpdate(setting, access, i);
     }
     return true;
+  }
+
+  #tellUpdate(setting: Setting, { address }: PeAccess, at: number): void {
+    const { updates } = this.#out;
+    const pa = updates.address[at];
+    const second = updates.stage[at] === 2;
+    const { granule, pageShift } = (second ? setting.format2 : setting.format1)!.geometry;
+    const level = updates.level[at] as Level;
+    const ipa = this.#walk.log.find((each) => each.stage === 2 && each.pa === pa)?.ipa;
+    const table = alignDown(pa, pageShift);
+    this.tell({
+      type: 'write',
+      table,
+      level,
+      index: (pa - table) / 8,
+      count: 1,
+      address: alignDown(second ? (ipa ?? 0) : setting.place(address) - setting.start, levelShift(granule, level)),
+      old: Uint32Array.of(updates.oldLo[at], updates.oldHi[at]),
+      new: Uint32Array.of(updates.newLo[at], updates.newHi[at]),
+      release: false,
+    });
   }
 
   /** Reads or writes bytes at `output`. Undefined: an external abort. */
