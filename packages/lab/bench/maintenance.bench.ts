@@ -32,7 +32,7 @@ function mapCost(table: GranulePageTable, after: () => void = () => undefined): 
     must(table.unmap(GIB, GIB));
     after();
   };
-  return fastest(() => void must(table.map(GIB, GIB, 5 * GIB, RW, { pages: true })), { samples: 20, before });
+  return fastest(() => must(table.map(GIB, GIB, 5 * GIB, RW, { pages: true })), { samples: 20, before });
 }
 
 /** Events a second of a log of single pages mapped and unmapped. */
