@@ -27,6 +27,7 @@ export const importTable = {
     imports: [
       'geometry', 'contract', 'conformance', 'memory', 'pgtable', 'mmu', 'cache-tlb', 'nested', 'kvm', 'snapshot',
     ],
+    external: ['yaml', 'zod'],
   },
 };
 
