@@ -27,3 +27,5 @@ export {
 } from './replay/report.js';
 export type { RunFiles } from './replay/run-directory.js';
 export { type CaseBackends, runCase } from './cases/run.js';
+export { type Scenario, SCENARIO_SCHEMA, scenarioSchema, type ScenarioInput, type Variant } from './scenario/scenario.js';
+export { type SingleStep, type Step, type StepInput, type StepName, type StepOf, STEP_NAMES } from './scenario/steps.js';

@@ -1,0 +1,31 @@
+import { z } from 'zod';
+import { fields, oneOf, text, whole, word, yes } from './values.js';
+
+/** What a guest access is to come to. */
+export const accessExpectation = fields({
+  value: word.optional().describe('What is read or fetched.'),
+  fault: oneOf(
+    'none', 'translation', 'access-flag', 'permission', 'address-size', 'external-abort', 'external-abort-on-walk', 'alignment', 'tlb-conflict', 'unsupported-atomic-update',
+  ).optional().describe('The exception that the guest sees; none: it sees none.'),
+  mmio: yes.optional().describe('The access exits to the VMM.'),
+  lost: yes.optional().describe('What is read is not what was written last, because maintenance did not reach it.'),
+});
+
+const range = fields({ min: z.number().optional(), max: z.number().optional() });
+const limit = z.union([z.number(), range], { error: 'is neither a number nor { min, max }' });
+
+/** Counts of a phase or of the whole run, by name; `*` stands for any part of a name: `tlbi.*`. */
+export const counts = z.record(text, limit).describe('Counts by name, as the report lists them: an exact number, or { min, max }.');
+
+/** What the run as a whole is to come to. */
+export const expectation = fields({
+  verdict: text.optional().describe('clean, or a rule that is broken (tlbi.missing).'),
+  counts: counts.optional(),
+  leaves: fields({ 0: whole(0, 2 ** 40), 1: whole(0, 2 ** 40), 2: whole(0, 2 ** 40), 3: whole(0, 2 ** 40) }).partial().optional()
+    .describe('Leaves of stage 2 by level at the end.'),
+  tables: whole(0, 2 ** 40).optional().describe('Table pages at the end.'),
+});
+
+export type AccessExpectation = z.output<typeof accessExpectation>;
+export type CountLimit = z.output<typeof limit>;
+export type Expectation = z.output<typeof expectation>;

@@ -1,0 +1,40 @@
+import { z } from 'zod';
+import { expectation } from './expectations.js';
+import { host, hyp, machine, memory, slot, vm } from './machine-schema.js';
+import { step } from './steps.js';
+import { fields, oneOf, text } from './values.js';
+
+export const SCENARIO_SCHEMA = 'granule-scenario/1';
+
+/** The same scenario with some of its settings otherwise; its expectations, where it has any, replace the common ones. */
+const variant = fields({
+  name: text,
+  machine: machine.partial().optional(),
+  host: host.partial().optional(),
+  vm: vm.partial().optional(),
+  hyp: hyp.partial().optional(),
+  expect: expectation.optional(),
+});
+
+export const scenarioSchema = fields({
+  schema: z.literal(SCENARIO_SCHEMA, { error: `is not ${SCENARIO_SCHEMA}` }),
+  name: text,
+  question: text.optional().describe('What the run answers, one sentence.'),
+  profile: text.optional().describe('Cost profile for the estimate, by name.'),
+  mode: oneOf('hardware', 'counting').optional().describe('Default: with hardware where the work is small enough for it, else counting.'),
+  machine: machine.optional(),
+  host: host.optional(),
+  vm: vm.optional(),
+  hyp: hyp.optional(),
+  memory: z.array(memory).optional().describe("The VMM's memory; a later range replaces what it covers of earlier ones."),
+  slots: z.array(slot).optional(),
+  steps: z.array(step).min(1, { error: 'has no step' }),
+  expect: expectation.optional(),
+  variants: z.array(variant).min(1).optional().describe('Runs that are put beside each other; absent: one run.'),
+}).meta({ title: SCENARIO_SCHEMA, description: 'A machine, a VM on it, and what its guests and its host do.' });
+
+/** As it is written: addresses and values may be texts. */
+export type ScenarioInput = z.input<typeof scenarioSchema>;
+/** As it is read: addresses are numbers, values bigints. */
+export type Scenario = z.output<typeof scenarioSchema>;
+export type Variant = z.output<typeof variant>;
