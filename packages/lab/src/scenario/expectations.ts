@@ -14,8 +14,9 @@ export const accessExpectation = fields({
 const range = fields({ min: z.number().optional(), max: z.number().optional() });
 const limit = z.union([z.number(), range], { error: 'is neither a number nor { min, max }' });
 
-/** Counts of a phase or of the whole run, by name; `*` stands for any part of a name: `tlbi.*`. */
-export const counts = z.record(text, limit).describe('Counts by name, as the report lists them: an exact number, or { min, max }.');
+/** Counts of a phase or of the whole run, by name. */
+export const counts = z.record(text, limit)
+  .describe('Counts by name, as tlbi, tlbi.leaf, tlbi.IPAS2E1IS, cmo.dc-civac.lines, fault.translation, dsb-ish, writes: an exact number, or { min, max }.');
 
 /** What the run as a whole is to come to. */
 export const expectation = fields({
@@ -23,6 +24,7 @@ export const expectation = fields({
   counts: counts.optional(),
   leaves: fields({ 0: whole(0, 2 ** 40), 1: whole(0, 2 ** 40), 2: whole(0, 2 ** 40), 3: whole(0, 2 ** 40) }).partial().optional()
     .describe('Leaves of stage 2 by level at the end.'),
+  source: text.optional().describe('What it rests on.'),
   tables: whole(0, 2 ** 40).optional().describe('Table pages at the end.'),
 });
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { expectation } from './expectations.js';
 import { host, hyp, machine, memory, slot, vm } from './machine-schema.js';
 import { step } from './steps.js';
-import { fields, oneOf, text } from './values.js';
+import { fields, oneOf, text, whole } from './values.js';
 
 export const SCENARIO_SCHEMA = 'granule-scenario/1';
 
@@ -16,12 +16,24 @@ const variant = fields({
   expect: expectation.optional(),
 });
 
+const measured = fields({
+  total: text.regex(/^[0-9]+(\.[0-9]+)? ?(ns|us|ms|s|min)$/, { error: 'is not a time, as 949 ms' }),
+  profile: text,
+  between: z.tuple([text, text]).describe('Names of variants.'),
+  phase: text.optional(),
+  parts: whole(1, 2 ** 20).optional().describe('Into how many steps the range falls whose sizes are mixed.'),
+  source: text,
+});
+
 export const scenarioSchema = fields({
   schema: z.literal(SCENARIO_SCHEMA, { error: `is not ${SCENARIO_SCHEMA}` }),
   name: text,
   question: text.optional().describe('What the run answers, one sentence.'),
-  profile: text.optional().describe('Cost profile for the estimate, by name.'),
-  mode: oneOf('hardware', 'counting').optional().describe('Default: with hardware where the work is small enough for it, else counting.'),
+  sources: z.array(text).optional().describe('What its numbers rest on: functions, clauses, threads.'),
+  costs: z.array(text).optional().describe('Cost profiles for the estimates, by name.'),
+  measured: z.array(measured).optional().describe('Measured totals, held between the costs of two variants.'),
+  fidelity: oneOf('machine', 'judged', 'policy').optional()
+    .describe('How much of the machine runs; default: as much as the size of the work lets it.'),
   machine: machine.optional(),
   host: host.optional(),
   vm: vm.optional(),

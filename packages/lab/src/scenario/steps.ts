@@ -93,7 +93,7 @@ const hypSteps = [
 
 const metaSteps = [
   fields({ do: z.literal('phase'), name: text }).describe('A new phase: the report counts by phases.'),
-  fields({ do: z.literal('expect'), counts }).describe('Counts of the phase so far.'),
+  fields({ do: z.literal('expect'), counts, source: text.optional() }).describe('Counts of the phase so far.'),
 ] as const;
 
 const single = [...guestSteps, ...hostSteps, ...hypSteps, ...metaSteps] as const;
