@@ -1,14 +1,16 @@
 import { type Outcome, done, retry } from '@granule/contract';
 import { alignDown, hex, type InputAddress } from '@granule/geometry/bits';
 import { levelShift } from '@granule/geometry';
-import { mappingSize, supportsBlock } from './block-size.js';
+import { mappingSize, supportsBlock, withinGuestBlock } from './block-size.js';
 import { refuse } from './errno.js';
 import type { Protection } from './events.js';
 import type { HostAddress, HostArea, HostPage } from './host-memory.js';
 import { ptrsPerPmd } from './profile.js';
 import type { Slot } from './slots.js';
 import { type Abort, type AbortRegisters, decodeAbort } from './syndrome.js';
-import type { MapBounds, Vcpu, Vm } from './vm.js';
+import type { FaultPlace } from './nested/hooks.js';
+import type { MapBounds, Stage2 } from './stage2.js';
+import type { Vcpu, Vm } from './vm.js';
 
 /** An exception that KVM gives the guest instead of handling its abort. */
 export type Injected = 'address-size' | 'external-data-abort' | 'external-instruction-abort';
@@ -21,6 +23,8 @@ export type Handled =
   /** To userspace, or to a device of the kernel; undefined bytes: the syndrome does not describe the access (kvm_mmio_nisv). */
   | { readonly did: 'mmio'; readonly address: InputAddress; readonly write: boolean; readonly bytes: number | undefined }
   | { readonly did: 'injected'; readonly exception: Injected }
+  /** The guest hypervisor's own fault: it gets an exception at virtual EL2 with this syndrome. */
+  | { readonly did: 'forwarded'; readonly esr: bigint }
   /** A cache maintenance operation on no memory: the guest goes on behind it. */
   | { readonly did: 'skipped' }
   /** An external abort, which is the host's business. */
@@ -35,7 +39,7 @@ const SOURCE = 'Linux kvm_handle_guest_abort';
 
 /**
  * What KVM does with a stage-2 abort. Order of the checks as in Linux: external abort; address beyond the host's limit or the VM's IPA space; kind of
- * fault; no slot, or a write to a read-only one (instruction fetch, stage-1 walk and cache maintenance apart, that is MMIO); access flag; mapping.
+ * fault; a nested guest's address through the guest hypervisor's stage 2, whose faults are forwarded; no slot, or a write to a read-only one (instruction fetch, stage-1 walk and cache maintenance apart, that is MMIO); access flag; mapping.
  *
  * `retry`: nothing done, the guest faults again. Refused: `abort.unsupported`, `abort.read-permission`, `abort.host-fault`, `abort.uncacheable`, and what
  * the page-table core refuses.
@@ -45,38 +49,47 @@ export function guestAbort(vm: Vm, vcpu: Vcpu, registers: AbortRegisters, option
   if (abort.cause === 'external') {
     return done({ did: 'host-external-abort' });
   }
-  if (abort.cause === 'translation' && abort.ipa >= vm.ipaLimit) {
+  const stage2 = vm.nested?.stage2Of(vcpu) ?? vm;
+  if (abort.cause === 'translation' && abort.ipa >= stage2.ipaLimit) {
     return done({ did: 'injected', exception: abort.ipa >= 2 ** vm.host.features.paBits ? 'address-size' : externalAbort(abort) });
   }
   if (!['translation', 'permission', 'access-flag', 'exclusive'].includes(abort.cause)) {
     return refuse('abort.unsupported', `ESR ${hex(registers.esr, 8)} is no fault that KVM handles.`, SOURCE);
   }
-  const slot = vm.slots.at(abort.ipa);
+  const placed = vm.nested?.place(vcpu, abort) ?? done({ stage2: vm, address: abort.ipa, ipa: abort.ipa });
+  if (placed.kind !== 'done') {
+    return placed;
+  }
+  return 'did' in placed.value ? done(placed.value) : placedAbort(vm, vcpu, abort, placed.value, options.since ?? vm.invalidations);
+}
+
+function placedAbort(vm: Vm, vcpu: Vcpu, abort: Abort, place: FaultPlace, since: number): Outcome<Handled> {
+  const slot = vm.slots.at(place.ipa);
   if (slot === undefined || (abort.write && slot.readonly)) {
-    return withoutMemory(vm, abort, slot);
+    return withoutMemory(vm, abort, place.ipa, slot);
   }
   if (abort.cause === 'access-flag') {
-    const address = alignDown(abort.ipa, 12);
+    const address = alignDown(place.address, 12);
     vm.tell({ event: 'kvm_access_fault', fields: { ipa: address } });
-    vm.tell({ event: 's2_mkyoung', fields: { addr: address, ...relaxFlags(vm) } });
-    vm.table.makeYoung(address);
+    place.stage2.tell({ event: 's2_mkyoung', fields: { addr: address, ...relaxFlags(vm) } });
+    place.stage2.table.makeYoung(address);
     return done({ did: 'made-young', address });
   }
-  return memoryAbort(vm, vcpu, abort, slot, options.since ?? vm.invalidations);
+  return memoryAbort(vm, vcpu, abort, { ...place, slot }, since);
 }
 
 function externalAbort({ fetch }: Abort): Injected {
   return fetch ? 'external-instruction-abort' : 'external-data-abort';
 }
 
-function withoutMemory(vm: Vm, abort: Abort, slot: Slot | undefined): Outcome<Handled> {
+function withoutMemory(vm: Vm, abort: Abort, ipa: InputAddress, slot: Slot | undefined): Outcome<Handled> {
   if (abort.fetch || abort.s1ptw) {
     return done({ did: 'injected', exception: externalAbort(abort) });
   }
   if (abort.cacheMaintenance && slot === undefined) {
     return done({ did: 'skipped' });
   }
-  const { ipa, write, access, registers } = abort;
+  const { write, access, registers } = abort;
   if (access === undefined) {
     const { esr, far, pc = 0n } = registers;
     vm.tell({ event: 'kvm_mmio_nisv', fields: { ipa, esr, far, pc } });
@@ -86,35 +99,38 @@ function withoutMemory(vm: Vm, abort: Abort, slot: Slot | undefined): Outcome<Ha
   return done({ did: 'mmio', address: ipa, write, bytes: access?.bytes });
 }
 
+interface MemoryPlace extends FaultPlace {
+  readonly slot: Slot;
+}
+
 /** One fault on memory on its way to a mapping. */
-interface Fault {
+interface Fault extends MemoryPlace {
   readonly vm: Vm;
   readonly abort: Abort;
-  readonly slot: Slot;
   readonly area: HostArea;
   /** Block that the syndrome says was hit, bytes; permission faults. */
   readonly granule: number | undefined;
 }
 
 /** user_mem_abort. */
-function memoryAbort(vm: Vm, vcpu: Vcpu, abort: Abort, slot: Slot, since: number): Outcome<Handled> {
+function memoryAbort(vm: Vm, vcpu: Vcpu, abort: Abort, place: MemoryPlace, since: number): Outcome<Handled> {
+  const { slot, stage2, limits } = place;
   const permission = abort.cause === 'permission';
   if (permission && !abort.write && !abort.execute) {
     return refuse('abort.read-permission', `A read at ${hex(abort.ipa)} took a permission fault; KVM never takes read permission away.`, 'Linux user_mem_abort');
   }
-  const hva = slot.hva + (alignDown(abort.ipa, vm.format.geometry.pageShift) - slot.ipa);
+  const hva = slot.hva + (alignDown(place.ipa, vm.format.geometry.pageShift) - slot.ipa);
   const area = vm.options.hostMemory.areaAt(hva);
   if (area === undefined) {
-    return refuse('abort.host-fault', `The VMM has nothing mapped at ${hex(hva)}, behind ${hex(abort.ipa)}.`, 'Linux user_mem_abort: -EFAULT');
+    return refuse('abort.host-fault', `The VMM has nothing mapped at ${hex(hva)}, behind ${hex(place.ipa)}.`, 'Linux user_mem_abort: -EFAULT');
   }
   if (!permission || (slot.dirty !== undefined && abort.write)) {
-    topUp(vcpu);
+    topUp(vcpu, stage2);
   }
   const granule = permission && abort.level !== undefined ? 2 ** levelShift(vm.host.granule, abort.level) : undefined;
-  const size = mappingSize(vm, slot, area, hva);
+  const size = withinGuestBlock(mappingSize(vm, slot, area, hva), limits?.maxBytes, vm.sizes);
   const shift = Math.log2(size.bytes);
-  const fault = { vm, abort, slot, area, granule };
-  const address = alignDown(abort.ipa, shift);
+  const fault = { ...place, vm, abort, area, granule };
   const page = vm.options.hostMemory.page(alignDown(hva, shift), abort.write);
   if (vm.invalidations !== since) {
     return retry('abort.invalidated', `The host changed its mapping of ${hex(hva)} meanwhile; the guest faults again.`, 'Linux mmu_invalidate_retry: -EAGAIN');
@@ -126,19 +142,21 @@ function memoryAbort(vm: Vm, vcpu: Vcpu, abort: Abort, slot: Slot, since: number
   if (unfit !== undefined) {
     return unfit;
   }
-  const target = adjusted(fault, hva, { address, bytes: size.bytes, page, pagesOnly: size.pagesOnly });
-  return commit(fault, vcpu, target);
+  const [address, ipa] = [alignDown(place.address, shift), alignDown(place.ipa, shift)];
+  return commit(fault, vcpu, adjusted(fault, hva, { address, ipa, bytes: size.bytes, page, pagesOnly: size.pagesOnly }));
 }
 
-/** kvm_mmu_topup_memory_cache: filled to capacity where fewer than the minimum are left. */
-function topUp({ cache }: Vcpu): void {
-  if (cache.objects < cache.minimum) {
+/** kvm_mmu_topup_memory_cache: filled to capacity where fewer are left than one mapping may take, a table for each level but the first. */
+function topUp({ cache }: Vcpu, { format }: Stage2): void {
+  if (cache.objects < format.geometry.levels - 1) {
     cache.objects = cache.capacity;
   }
 }
 
 interface Target {
   readonly address: InputAddress;
+  /** The VM's IPA behind it. */
+  readonly ipa: InputAddress;
   readonly bytes: number;
   readonly page: HostPage;
   readonly pagesOnly: boolean;
@@ -174,27 +192,31 @@ function adjusted({ vm, area, slot, granule }: Fault, hva: HostAddress, target: 
   const masked = vm.kernel.thpMask === 'size' ? pmd : ptrsPerPmd(vm.host) * page;
   const shift = Math.log2(masked);
   const physical = alignDown(target.page.physical, shift);
-  return { ...target, address: alignDown(target.address, shift), bytes: pmd, page: { ...target.page, physical } };
+  const [address, ipa] = [alignDown(target.address, shift), alignDown(target.ipa, shift)];
+  return { ...target, address, ipa, bytes: pmd, page: { ...target.page, physical } };
 }
 
-function commit(fault: Fault, vcpu: Vcpu, { address, bytes, page }: Target): Outcome<Handled> {
-  const { vm, abort, slot, area, granule } = fault;
+function commit(fault: Fault, vcpu: Vcpu, { address, ipa, bytes, page }: Target): Outcome<Handled> {
+  const { vm, stage2, slot, area, granule, limits } = fault;
   const prot = protectionOf(fault, page);
   let outcome: Outcome<undefined>;
   if (granule === bytes) {
-    vm.tell({ event: 's2_relax_perms', fields: { addr: address, prot, ...relaxFlags(vm) } });
+    // A level tag stays as it is: relax_perms does not touch software bits.
+    stage2.tell({ event: 's2_relax_perms', fields: { addr: address, prot, ...relaxFlags(vm) } });
     const { read, write, execute } = prot;
-    outcome = vm.table.relaxPermissions(address, { read, write, ...(execute ? { px: true, ux: true } : {}) });
+    const [px, ux] = [execute === true || execute === 'el1', execute === true || execute === 'el0'];
+    outcome = stage2.table.relaxPermissions(address, { read, write, ...(execute === false ? {} : { px, ux }) });
   } else {
-    const { taken } = vm.table.memory;
-    outcome = vm.map(address, bytes, page.physical, prot, boundsOf(slot, area, page));
-    vcpu.cache.objects = Math.max(0, vcpu.cache.objects - Math.max(0, vm.table.memory.taken - taken));
+    const { taken } = stage2.table.memory;
+    const tagged = limits === undefined ? prot : { ...prot, software: limits.level };
+    outcome = stage2.map(address, bytes, page.physical, tagged, { ...boundsOf(slot, area, page), at: ipa });
+    vcpu.cache.objects = Math.max(0, vcpu.cache.objects - Math.max(0, stage2.table.memory.taken - taken));
   }
   if (outcome.kind !== 'done') {
     return outcome;
   }
   if (prot.write) {
-    slot.dirty?.mark((alignDown(abort.ipa, vm.format.geometry.pageShift) - slot.ipa) / vm.sizes.page);
+    slot.dirty?.mark((alignDown(fault.ipa, vm.format.geometry.pageShift) - slot.ipa) / vm.sizes.page);
   }
   return done(granule === bytes ? { did: 'relaxed', address } : { did: 'mapped', address, bytes });
 }
@@ -203,15 +225,16 @@ function relaxFlags({ kernel }: Vm): { readonly flags?: number } {
   return kernel.relaxFlags === undefined ? {} : { flags: kernel.relaxFlags };
 }
 
-/** kvm_s2_fault_compute_prot. */
-function protectionOf({ vm, abort, slot, area }: Fault, page: HostPage): Protection {
+/** kvm_s2_fault_compute_prot; in a shadow no more than the guest hypervisor's entry permits (adjust_nested_fault_perms, adjust_nested_exec_perms). */
+function protectionOf({ vm, abort, slot, area, limits }: Fault, page: HostPage): Protection {
   const device = area.memory !== 'normal';
-  return {
-    read: true,
-    write: page.writable && !slot.readonly && (device || slot.dirty === undefined || abort.write),
-    execute: !device && (abort.execute || vm.host.features.dic),
-    memory: area.memory,
-  };
+  const write = page.writable && !slot.readonly && (device || slot.dirty === undefined || abort.write);
+  const execute = !device && (abort.execute || vm.host.features.dic);
+  if (limits === undefined) {
+    return { read: true, write, execute, memory: area.memory };
+  }
+  const [el1, el0] = [execute && limits.executeEl1, execute && limits.executeEl0];
+  return { read: limits.read, write: write && limits.write, execute: el1 === el0 ? el1 : el1 ? 'el1' : 'el0', memory: area.memory };
 }
 
 /** The slot, and the host page (device memory: the VMA) that lies behind. */

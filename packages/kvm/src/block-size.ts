@@ -1,7 +1,7 @@
 import type { InputAddress } from '@granule/geometry/bits';
 import { alignDown } from '@granule/geometry/bits';
 import type { HostAddress, HostArea } from './host-memory.js';
-import { blockSizes, type HostProfile, type KernelProfile } from './profile.js';
+import { type BlockSizes, blockSizes, type HostProfile, type KernelProfile } from './profile.js';
 import type { Slot } from './slots.js';
 
 /** How large a mapping a fault may ask for. */
@@ -56,6 +56,18 @@ export function mappingSize(
   }
   const block = blocks.find((bytes) => bytes <= wanted && supportsBlock(slot, hva, bytes, page));
   return block === undefined ? { bytes: page, pagesOnly: true } : { bytes: block, pagesOnly: false };
+}
+
+/**
+ * No more than the guest hypervisor's own block: what falls between two sizes of the host is the smaller one, and a page is then all there is. `maxBytes`
+ * undefined: no shadow. Source: Linux user_mem_abort.
+ */
+export function withinGuestBlock(size: MappingSize, maxBytes: number | undefined, { page, pmd, largest }: BlockSizes): MappingSize {
+  if (maxBytes === undefined) {
+    return size;
+  }
+  const limit = maxBytes >= largest ? largest : maxBytes >= pmd ? pmd : page;
+  return { bytes: Math.min(size.bytes, limit), pagesOnly: size.pagesOnly || limit === page };
 }
 
 /**

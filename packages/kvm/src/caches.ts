@@ -23,6 +23,7 @@ export function flushVm(vm: Vm): void {
   if (vm.kernel.nestedHooks) {
     vm.tell({ event: 'nested_s2_flush', fields: {} });
   }
+  vm.nested?.flushAll();
 }
 
 /**

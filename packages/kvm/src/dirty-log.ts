@@ -66,6 +66,7 @@ function writeProtect(vm: Vm, start: InputAddress, end: InputAddress): void {
   if (vm.kernel.nestedHooks) {
     vm.tell({ event: 'nested_s2_wp', fields: {} });
   }
+  vm.nested?.writeProtectAll();
 }
 
 /** Table pages that one chunk may take: one for each block of the two largest sizes that it may hold (kvm_mmu_split_nr_page_tables). */

@@ -2,6 +2,7 @@ import type { Failure, Outcome } from '@granule/contract';
 import { alignUp, type InputAddress } from '@granule/geometry/bits';
 import type { HostAddress } from './host-memory.js';
 import type { Slot } from './slots.js';
+import type { Stage2 } from './stage2.js';
 import type { Vm } from './vm.js';
 
 /** IPAs of a slot behind part of its user addresses; pages that the range touches. */
@@ -21,20 +22,20 @@ function slotRanges(vm: Vm, start: HostAddress, end: HostAddress): readonly Slot
   });
 }
 
-/** Takes a range out of stage 2, in steps of the largest block, with the VM's policy of invalidation and maintenance (__unmap_stage2_range). */
-export function unmapRange(vm: Vm, start: InputAddress, end: InputAddress): Failure | undefined {
-  vm.tell({ event: 'unmap_stage2_range', fields: { start, size: end - start } });
-  const { invalidation = 'deferred', maintenance = 'map-and-unmap' } = vm.options;
+/** Takes a range out of a stage 2, in steps of the largest block, with the VM's policy of invalidation and maintenance (__unmap_stage2_range). */
+export function unmapRange(stage2: Stage2, start: InputAddress, end: InputAddress): Failure | undefined {
+  stage2.tell({ event: 'unmap_stage2_range', fields: { start, size: end - start } });
+  const { invalidation = 'deferred', maintenance = 'map-and-unmap' } = stage2.options;
   const options = {
     mode: 'linux' as const,
     tlbi: invalidation === 'each' || invalidation === 'deferred' ? invalidation : ('none' as const),
     skip: { cmo: !maintenance.endsWith('unmap') },
   };
-  return vm.inChunks(start, end, (addr, size) => {
-    vm.tell({ event: 's2_unmap', fields: { addr, size } });
-    const outcome = vm.table.unmap(addr, size, options);
+  return stage2.inChunks(start, end, (addr, size) => {
+    stage2.tell({ event: 's2_unmap', fields: { addr, size } });
+    const outcome = stage2.table.unmap(addr, size, options);
     if (invalidation === 'vm-wide') {
-      vm.flushVmid();
+      stage2.flushVmid();
     }
     return outcome;
   });
@@ -44,6 +45,7 @@ function unmapShadows(vm: Vm): void {
   if (vm.kernel.nestedHooks) {
     vm.tell({ event: 'nested_s2_unmap', fields: {} });
   }
+  vm.nested?.unmapAll();
 }
 
 /** The host takes a range of user addresses away (kvm_unmap_gfn_range). Faults that are under way there are tried again. */

@@ -156,9 +156,14 @@ describe('user_mem_abort', () => {
   it('keeps at least as many pages in the cache as a mapping may need below the entry tables', () => {
     const on = bench();
     withMemory(on, { leafBytes: 4096 });
-    expect(on.vcpu.cache.minimum).toBe(2);
     fault(on, G, esr(TRANSLATION + 1));
     expect(on.vcpu.cache.objects).toBe(38);
+    on.vcpu.cache.objects = 2;
+    fault(on, G + 0x1000, esr(TRANSLATION + 3));
+    expect(on.vcpu.cache.objects).toBe(2);
+    on.vcpu.cache.objects = 1;
+    fault(on, G + 0x2000, esr(TRANSLATION + 3));
+    expect(on.vcpu.cache.objects).toBe(40);
   });
 });
 

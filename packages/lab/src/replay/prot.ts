@@ -79,8 +79,14 @@ export function attributesOf(prot: bigint, layout: ProtLayout): Outcome<Attribut
 }
 
 /** The number of a kernel for what a mapping is asked to permit and to be. */
-export function protOf(wanted: { readonly read: boolean; readonly write: boolean; readonly execute: boolean; readonly memory: string }, layout: ProtLayout): bigint {
-  const { px, ux, write, read, device, normalNc } = LAYOUTS[layout];
-  const memory = wanted.memory === 'device' ? device : wanted.memory === 'normal-nc' ? normalNc : 0n;
-  return (wanted.execute ? px | ux : 0n) | (wanted.write ? write : 0n) | (wanted.read ? read : 0n) | memory;
+export function protOf(
+  { read, write, execute, memory, software = 0 }: {
+    readonly read: boolean; readonly write: boolean; readonly execute: boolean | 'el0' | 'el1'; readonly memory: string; readonly software?: number;
+  },
+  layout: ProtLayout,
+): bigint {
+  const bits = LAYOUTS[layout];
+  const executes = (execute === true || execute === 'el1' ? bits.px : 0n) | (execute === true || execute === 'el0' ? bits.ux : 0n);
+  const type = memory === 'device' ? bits.device : memory === 'normal-nc' ? bits.normalNc : 0n;
+  return executes | (write ? bits.write : 0n) | (read ? bits.read : 0n) | type | (BigInt(software) << SOFTWARE_SHIFT);
 }
