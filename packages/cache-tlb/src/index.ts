@@ -1,5 +1,5 @@
 export { contextFormats } from './judge/context-format.js';
-export { createJudge, Judge, type JudgeOptions } from './judge/judge.js';
+export { createJudge, Judge, type JudgedCaches, type JudgeOptions } from './judge/judge.js';
 export { REPORTED_RULES, ruleOf, RULES, type ReportedRuleId, type RuleId } from './judge/rules.js';
 export { verdictText, violationText, type Verdict, type Violation } from './judge/verdict.js';
 export { allSetWays, ccsidr, clidr, ctr, dczid, decodeSetWay, encodeSetWay, shapeOfCcsidr } from './cache/geometry.js';
@@ -17,6 +17,8 @@ export {
   type DataBySetWay,
   type GuestControls,
 } from './cache/maintenance.js';
+export { CacheOrder } from './cache/order.js';
+export { Witness } from './cache/witness.js';
 export { cachePolicy, type CacheControls, type CachePolicy, type LevelPolicy } from './cache/policy.js';
 export { cacheChoices, takeCacheChoice, type CacheChoice, type Reachable } from './cache/speculation.js';
 export type { Replacement } from './replacement.js';

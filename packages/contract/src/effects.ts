@@ -147,6 +147,9 @@ export interface AccessEffect extends Issued {
   readonly output?: OutputAddress;
   readonly bytes: number;
   readonly value?: bigint;
+  /** Memory attributes as a MAIR byte and SH[1:0], as both stages, SCTLR and HCR leave them; absent: not told. */
+  readonly attributes?: number;
+  readonly shareability?: number;
   /** The regime of `address`; absent: not told. */
   readonly regime?: string;
   /** The IPA on the way, where stage 2 is in force. */

@@ -203,6 +203,8 @@ export const EFFECT_FIELDS: Readonly<Record<Effect['type'], ObjectSpec>> = {
     may('output', address),
     must('bytes', address),
     may('value', word),
+    may('attributes', integer(0, 255)),
+    may('shareability', integer(0, 3)),
     REGIME,
     may('ipa', address),
     VMID,

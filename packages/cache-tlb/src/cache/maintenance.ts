@@ -40,25 +40,32 @@ const ACTS: Readonly<Record<DataByAddress | DataBySetWay, Act>> = {
   CISW: { clean: true, drop: true },
 };
 
-function perform(caches: CacheHierarchy, lines: Lines, slot: number, behind: number, { clean, drop }: Act): void {
+/** Whether a dirty line is lost by it. */
+function perform(caches: CacheHierarchy, lines: Lines, slot: number, behind: number, { clean, drop }: Act): boolean {
   if (clean || caches.config.invalidateDirty === 'clean') caches.writeBack(lines, slot, behind);
+  const lost = drop && lines.isDirty(slot);
   if (drop) lines.drop(slot);
+  return lost;
 }
 
 /**
  * PE `pe` maintains the line of `pa` in the data caches of the shareability domain that the policy of the address gives, and for operations
  * to the point of coherency in every level behind them, the system cache included (DDI 0487 D7.5.9).
+ *
+ * @returns whether bytes that were in a cache alone are lost by it
  */
-export function maintainData(caches: CacheHierarchy, pe: number, operation: DataByAddress, pa: OutputAddress, policy: CachePolicy): void {
+export function maintainData(caches: CacheHierarchy, pe: number, operation: DataByAddress, pa: OutputAddress, policy: CachePolicy): boolean {
   const line = pa - (pa % caches.lineBytes);
   const act = ACTS[operation];
+  let lost = false;
   const at = (lines: Lines, behind: number): void => {
     const slot = lines.find(line);
-    if (slot !== -1) perform(caches, lines, slot, behind, act);
+    if (slot !== -1 && perform(caches, lines, slot, behind, act)) lost = true;
   };
   for (const each of caches.domain(pe, policy.share)) at(caches.data[each], 0);
-  if (operation === 'CVAU') return;
+  if (operation === 'CVAU') return lost;
   for (const [level, lines] of caches.shared.entries()) at(lines, level + 1);
+  return lost;
 }
 
 /**
@@ -67,14 +74,16 @@ export function maintainData(caches: CacheHierarchy, pe: number, operation: Data
  * alone.
  * @param setWay bits 31:4 of the operand, as the backend decodes it
  * @param level bits 3:1
+ * @returns the line whose bytes are lost by it; −1: none
  */
-export function maintainSetWay(caches: CacheHierarchy, pe: number, operation: DataBySetWay, setWay: number, level: number): void {
+export function maintainSetWay(caches: CacheHierarchy, pe: number, operation: DataBySetWay, setWay: number, level: number): number {
   const lines = [caches.data[pe], caches.outer][level];
-  if (lines === undefined) return;
+  if (lines === undefined) return -1;
   const { set, way } = decodeSetWay(setWay, level, lines.shape, caches.lineBytes);
-  if (way >= lines.shape.ways) return;
+  if (way >= lines.shape.ways) return -1;
   const slot = set * lines.shape.ways + way;
-  if (lines.lineOf(slot) !== -1) perform(caches, lines, slot, level, ACTS[operation]);
+  const line = lines.lineOf(slot);
+  return line !== -1 && perform(caches, lines, slot, level, ACTS[operation]) ? line : -1;
 }
 
 /** DC ZVA: a store of zeros to the block around `pa`. False: an external abort. */

@@ -9,7 +9,14 @@ import type { Verdict } from './verdict.js';
 export interface JudgeOptions {
   /** What the descriptors of a table mean, asked when it is installed; see `contextFormats` for tables whose event says it. */
   readonly format: (context: ContextEffect) => Outcome<Format>;
+  /**
+   * What caches need of software: CTR_EL0.IDC and DIC, both clear by default, or `none` for a machine without caches, where no rule about bytes is sought. A
+   * `register` event that tells CTR_EL0 takes its place.
+   */
+  readonly caches?: JudgedCaches;
 }
+
+export type JudgedCaches = 'none' | { readonly idc: boolean; readonly dic: boolean };
 
 /**
  * Finds broken maintenance in a stream of effects, live or from a log. Removing or changing a valid entry of an installed table makes an

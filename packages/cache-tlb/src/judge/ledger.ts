@@ -8,6 +8,8 @@ import { PHASE, type Obligation, type ObligationKind } from './obligation.js';
 import { ruleOf, type RuleId } from './rules.js';
 import type { Violation } from './verdict.js';
 
+const MAX_EXPOSED = 256;
+
 /** An entry as an effect names it. */
 export interface EntryAt {
   readonly context: Context;
@@ -25,6 +27,8 @@ export class Ledger {
   readonly violations: Violation[] = [];
   readonly unjudged: { readonly event: number; readonly sentence: string }[] = [];
   readonly diagnosis = new Diagnosis();
+  /** The last obligations that were exposed, to tell later consequences of one. */
+  private readonly exposed: Obligation[] = [];
   private readonly byCause = new Map<string, number>();
   private readonly pes = new Map<number, Barriers>();
 
@@ -54,7 +58,17 @@ export class Ledger {
     const { rule, cause } = this.diagnosis.of(obligation);
     const missing = obligation.kind === 'permission' ? 'permission.not-invalidated' : otherwise;
     this.violate(ruleOf(rule === 'tlbi.missing' ? missing : rule), cause, exposed, obligation.start);
+    if (this.exposed.push(obligation) > MAX_EXPOSED) {
+      this.exposed.shift();
+    }
     this.drop(obligation);
+  }
+
+  /** The event that made stale what a TLB may hold for the address. */
+  causeAt(context: Context, address: number): number | undefined {
+    const owed = context.owedAt(address);
+    const told = this.exposed.filter((each) => each.context === context && each.start <= address && address < each.end);
+    return (owed ?? told.sort((a, b) => a.end - a.start - (b.end - b.start))[0])?.cause;
   }
 
   drop(obligation: Obligation): void {

@@ -36,7 +36,7 @@ export class Uses {
         continue;
       }
       if (conflict) {
-        this.ledger.violate(ruleOf('tlb.conflict'), context.owedAt(at)?.cause ?? event, event, at);
+        this.ledger.violate(ruleOf('tlb.conflict'), this.ledger.causeAt(context, at) ?? event, event, at);
         return;
       }
       this.used(context, at, pe);

@@ -1,7 +1,9 @@
-import type { Backend, EffectSink, Features, Outcome, Registers, TlbModel, TrapHandler, Words } from '@granule/contract';
+import type { Backend, Effect, EffectSink, Features, Outcome, Registers, TlbModel, TrapHandler, Words } from '@granule/contract';
 import type { Choices } from '@granule/mmu';
 import { CacheHierarchy, type CacheConfig, type MainMemory } from '../cache/hierarchy.js';
+import { CacheOrder } from '../cache/order.js';
 import { cachePolicy, type CachePolicy } from '../cache/policy.js';
+import { Witness } from '../cache/witness.js';
 import { AdversarialTlb } from '../tlb/adversarial.js';
 import { TlbOrder, type OrderChoice } from '../tlb/order.js';
 import type { Choose } from './choice.js';
@@ -35,8 +37,16 @@ export interface MachineOptions {
   readonly choose?: Choose;
   /** Takes the exceptions to EL2; absent: faults of stage 2 are the answer of the access. */
   readonly handler?: TrapHandler;
-  /** Told of everything that the PEs do, in order, under their numbers. */
+  /**
+   * Told of everything that the PEs do, in order, under their numbers. Of caches it hears too what came of them: an access that got other bytes than the program
+   * last wrote has a `mismatch`, with the event that is to blame. Events are counted by {@link Machine.tell}.
+   */
   readonly listener?: EffectSink;
+  /**
+   * What an access does whose TLB holds leaves that break-before-make should have kept apart (DDI 0487 D8.17.1): `abort`, the default, or whatever the
+   * first of them says. With a chooser either may happen.
+   */
+  readonly conflicts?: 'abort' | 'first';
   /** Register sets decoded by another machine of the same backend and features, to be used again. */
   readonly contexts?: Contexts;
 }
@@ -52,7 +62,14 @@ export class Machine {
   readonly contexts: Contexts;
   readonly caches: CacheHierarchy | undefined;
   readonly order: TlbOrder;
+  /** Cache maintenance under way; without a chooser there is none. */
+  readonly cacheOrder = new CacheOrder();
+  /** What programs last wrote; absent without caches, where nothing can be stale. */
+  readonly witness: Witness | undefined;
+  readonly conflicts: 'abort' | 'first';
   readonly pes: readonly Pe[];
+  /** Effects told so far: the number that the listener, if it counts from 1, gave to the last one. */
+  events = 0;
   choose: Choose | undefined;
   handler: TrapHandler | undefined;
   listener: EffectSink | undefined;
@@ -66,6 +83,8 @@ export class Machine {
     this.memory = memory;
     this.contexts = options.contexts ?? new Contexts(backend, features, choices);
     this.caches = caches && new CacheHierarchy({ ...caches, memory, pes });
+    this.witness = this.caches && new Witness(this.caches);
+    this.conflicts = options.conflicts ?? 'abort';
     this.choose = options.choose;
     this.handler = options.handler;
     this.listener = options.listener;
@@ -77,6 +96,21 @@ export class Machine {
   /** Invalidations that may take effect now, though no barrier asks for it. */
   pending(): readonly OrderChoice[] {
     return this.order.choices();
+  }
+
+  /**
+   * Tells the listener, and counts. Whoever has something to tell that no PE does (a context installed) tells it here too, so that the causes which the
+   * machine names are those of the listener.
+   */
+  tell(effect: Effect): void {
+    this.events += 1;
+    this.listener?.effect(effect);
+  }
+
+  /** A device, or a loader, stores to memory past all caches. False: there is no memory. */
+  storeByDevice(pa: number, bytes: Uint8Array): boolean {
+    this.witness?.wrote(pa, bytes, this.events, false);
+    return this.memory.write(pa, bytes).kind === 'done';
   }
 
   /** The descriptor at `pa` as the walker of a PE reads it: through its caches. False: an external abort. */
@@ -102,6 +136,7 @@ export class Machine {
 
   /** A store to Normal Write-Back memory, as software writes its tables. */
   store(pe: number, pa: number, bytes: Uint8Array): boolean {
+    this.witness?.wrote(pa, bytes, this.events + 1, true);
     return this.caches?.write(pe, pa, bytes, TABLES) ?? this.memory.write(pa, bytes).kind === 'done';
   }
 

@@ -1,40 +1,30 @@
 import { DONE, type CmoEffect, type DsbDomain, type Outcome, type TlbiEffect, type TlbiScope, type Trap } from '@granule/contract';
-import {
-  guestOperation,
-  invalidateInstructionLine,
-  invalidateInstructions,
-  maintainData,
-  maintainSetWay,
-  zero,
-  type DataByAddress,
-  type DataBySetWay,
-} from '../cache/maintenance.js';
+import { guestOperation, type DataByAddress, type DataBySetWay } from '../cache/maintenance.js';
 import { cachePolicy, type CachePolicy } from '../cache/policy.js';
 import { TLBI_OPERATIONS } from '../tlb/operations.js';
 import { reachOf, scopeOf, scopeOfEffect, type TlbiIssuer } from '../tlb/scope.js';
+import { BY_ADDRESS, BY_SET_WAY, CacheOperations, effectOf } from './cache-operations.js';
 import type { Pe, PeAnswer } from './pe.js';
 
 /** Normal Write-Back, Inner Shareable: what maintenance by physical address, as software at EL2 tells of it, is of. */
 const NORMAL: CachePolicy = cachePolicy(0xff, 3, false, { dataCache: true, instructionCache: true });
-
-/** Maintenance by address as effects name it. */
-const BY_ADDRESS: Readonly<Partial<Record<CmoEffect['op'], DataByAddress>>> = {
-  'dc-ivac': 'IVAC',
-  'dc-cvac': 'CVAC',
-  'dc-civac': 'CIVAC',
-  'dc-cvau': 'CVAU',
-};
-const BY_SET_WAY: Readonly<Partial<Record<CmoEffect['op'], DataBySetWay>>> = { 'dc-isw': 'ISW', 'dc-csw': 'CSW', 'dc-cisw': 'CISW' };
+const DEFAULT_LINE = 64;
 
 /** Who executes: a guest's maintenance may be trapped, and reaches further or less far. */
 export type From = 'el1' | 'el2';
 
 /** Barriers, TLB and cache maintenance of one PE. */
 export class Maintenance {
-  constructor(private readonly pe: Pe) {}
+  readonly #caches: CacheOperations;
+
+  constructor(private readonly pe: Pe) {
+    this.#caches = new CacheOperations(pe.machine, pe.index);
+  }
 
   dsb(domain: DsbDomain): void {
-    this.pe.machine.order.dsb(this.pe.index, domain);
+    const { order, cacheOrder } = this.pe.machine;
+    order.dsb(this.pe.index, domain);
+    cacheOrder.dsb(this.pe.index, domain);
     this.pe.tell({ type: 'dsb', domain });
   }
 
@@ -76,39 +66,39 @@ export class Maintenance {
 
   /** Cache maintenance by physical address, or by set and way, as software at EL2 tells of it. */
   cmo(effect: CmoEffect): void {
-    const { caches } = this.pe.machine;
-    if (caches !== undefined) this.#cmo(effect);
+    this.#cmo(effect);
     this.pe.tell(effect);
   }
 
-  /** DC or IC by VA: the translation may fault, as that of an access. */
+  /** DC or IC by VA: the translation may fault, as that of an access. ZVA is a store of zeros: on Device memory an alignment fault. */
   byAddress(operation: DataByAddress | 'IVAU' | 'ZVA', regime: string, address: bigint, from: From = 'el2'): PeAnswer {
-    const write = operation === 'ZVA';
-    const answer = this.pe.access({ regime, type: write ? 'at-write' : 'cache-maintenance', privileged: true, address, bytes: 1 });
-    const { caches, memory } = this.pe.machine;
+    if (operation === 'ZVA') return this.pe.access({ regime, type: 'write', privileged: true, address, zero: true });
+    const answer = this.pe.access({ regime, type: 'cache-maintenance', privileged: true, address, bytes: 1 });
     if (answer.kind !== 'done') return answer;
-    const policy = cachePolicy(answer.attributes, answer.shareability, operation === 'IVAU', { dataCache: true, instructionCache: true });
-    const { index } = this.pe;
-    const { output } = answer;
-    if (caches === undefined) {
-      if (write) memory.write(output - (output % 64), new Uint8Array(64));
-    } else if (operation === 'IVAU') invalidateInstructionLine(caches, index, Number(address & 0xf_ffff_ffff_ffffn), output, policy);
-    else if (operation === 'ZVA') zero(caches, index, output, policy);
-    else maintainData(caches, index, this.#as(operation, from), output, policy);
+    const { output, attributes, shareability } = answer;
+    const policy = cachePolicy(attributes, shareability, operation === 'IVAU', { dataCache: true, instructionCache: true });
+    const effective = operation === 'IVAU' ? operation : this.#as(operation, from);
+    this.#caches.byAddress(effective, Number(address & 0xf_ffff_ffff_ffffn), output, policy);
+    const bytes = this.#lineBytes();
+    this.pe.tell({ type: 'cmo', ...effectOf(effective), address: output - (output % bytes), bytes });
     return answer;
   }
 
   /** DC ISW, CSW, CISW: the operand's bits 31:4 and 3:1. Trapped by HCR.TSW where EL1 executes it. */
   bySetWay(operation: DataBySetWay, setWay: number, level: number, from: From = 'el2'): void {
-    const { caches } = this.pe.machine;
-    if (from === 'el1' && this.#trapped('TSW', { kind: 'operation', name: operation, operand: BigInt(setWay * 16 + level * 2) })) return;
-    if (caches !== undefined) maintainSetWay(caches, this.pe.index, this.#as(operation, from), setWay, level);
+    const operand = setWay * 16 + level * 2;
+    if (from === 'el1' && this.#trapped('TSW', { kind: 'operation', name: operation, operand: BigInt(operand) })) return;
+    const effective = this.#as(operation, from);
+    this.#caches.bySetWay(effective, setWay, level);
+    this.pe.tell({ type: 'cmo', ...effectOf(effective), address: operand, bytes: 0 });
   }
 
-  /** IC IALLU, IC IALLUIS. */
-  instructions(inner: boolean): void {
-    const { caches } = this.pe.machine;
-    if (caches !== undefined) invalidateInstructions(caches, this.pe.index, inner);
+  /** IC IALLU, IC IALLUIS. HCR.FB makes what EL1 executes reach the Inner Shareable domain. */
+  instructions(inner: boolean, from: From = 'el2'): void {
+    const decoded = this.pe.decoded();
+    const wide = inner || (from === 'el1' && decoded.kind === 'done' && decoded.value.hcr('FB'));
+    this.#caches.instructions(wide);
+    this.pe.tell({ type: 'cmo', op: wide ? 'ic-ialluis' : 'ic-iallu', to: 'pou', address: 0, bytes: 0 });
   }
 
   /** MSR of EL1: trapped by HCR.TVM. */
@@ -151,24 +141,28 @@ export class Maintenance {
   }
 
   #cmo({ op, address, bytes }: CmoEffect): void {
-    const caches = this.pe.machine.caches!;
-    const { index } = this.pe;
-    const data = BY_ADDRESS[op];
     const setWay = BY_SET_WAY[op];
     if (setWay !== undefined) {
-      this.bySetWay(setWay, Math.floor(address / 16), Math.floor(address / 2) % 8);
+      this.#caches.bySetWay(setWay, Math.floor(address / 16), Math.floor(address / 2) % 8);
       return;
     }
     if (op === 'ic-iallu' || op === 'ic-ialluis') {
-      this.instructions(op === 'ic-ialluis');
+      this.#caches.instructions(op === 'ic-ialluis');
       return;
     }
-    const { lineBytes } = caches;
-    for (let line = address - (address % lineBytes); line < address + bytes; line += lineBytes) {
-      if (data !== undefined) maintainData(caches, index, data, line, NORMAL);
-      else if (op === 'dc-zva') zero(caches, index, line, NORMAL, lineBytes);
-      else invalidateInstructionLine(caches, index, line, line, NORMAL);
+    const operation = BY_ADDRESS[op];
+    const lineBytes = this.#lineBytes();
+    const first = address - (address % lineBytes);
+    if (operation === undefined) {
+      const end = Math.ceil((address + bytes) / lineBytes) * lineBytes;
+      this.pe.machine.store(this.pe.index, first, new Uint8Array(end - first));
+      return;
     }
+    for (let line = first; line < address + bytes; line += lineBytes) this.#caches.byAddress(operation, line, line, NORMAL);
+  }
+
+  #lineBytes(): number {
+    return this.pe.machine.caches?.lineBytes ?? DEFAULT_LINE;
   }
 }
 

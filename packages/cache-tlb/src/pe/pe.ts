@@ -6,11 +6,11 @@ import {
   type EffectSink,
   type FaultValue,
   type Format,
+  type Mismatch,
   type NotModelled,
   type Outcome,
   type Refused,
   type Registers,
-  type TlbEntry,
   type TlbModel,
   type TlbStage,
   type Trap,
@@ -19,10 +19,10 @@ import {
 import { levelShift, type Level } from '@granule/geometry';
 import { alignDown, bigintHigh, bigintLow } from '@granule/geometry/bits';
 import { createTranslation, faultOf, translateWords, type Access, type Translation } from '@granule/mmu';
-import { cachePolicy } from '../cache/policy.js';
-import { conflictOf } from '../tlb/match.js';
 import { decide, type Choose } from './choice.js';
+import { Conflicts, type Conflicting } from './conflicts.js';
 import { createCounts, difference, readCaches, type Counts } from './counts.js';
+import { DataPath, ZERO_BYTES } from './data.js';
 import { entriesOf, type Fetched } from './entries.js';
 import type { Machine } from './machine.js';
 import { Maintenance } from './maintenance.js';
@@ -38,6 +38,8 @@ export interface PeAccess extends Access {
   readonly bytes?: number;
   /** What a write stores, little-endian; default 0. */
   readonly value?: bigint;
+  /** A write of zeros to the whole block around the address, as DC ZVA does; `bytes` and `value` do not count. */
+  readonly zero?: boolean;
 }
 
 export interface PeDone {
@@ -49,6 +51,8 @@ export interface PeDone {
   readonly shareability: number;
   /** What was read or fetched; what was written. Absent for AT and cache maintenance. */
   readonly value?: bigint;
+  /** The bytes are not those that were written last, and why. */
+  readonly mismatch?: Mismatch;
   readonly cost: Counts;
 }
 
@@ -79,7 +83,7 @@ const MOVES_NOTHING: readonly AccessType[] = ['cache-maintenance', 'at-read', 'a
 interface Reached {
   readonly ok: boolean;
   readonly setting: Setting;
-  readonly conflict: boolean;
+  readonly conflict?: Conflicting;
   /** Something of it is for the TLB. */
   readonly keeps: boolean;
 }
@@ -90,10 +94,9 @@ export class Pe implements EffectSink {
   readonly maintenance: Maintenance;
   readonly #out: Translation = createTranslation();
   readonly #walk: Walk;
-  readonly #data = new Uint8Array(8);
-  readonly #view = new DataView(this.#data.buffer);
+  readonly #data: DataPath;
   readonly #word: Words = { lo: 0, hi: 0 };
-  readonly #found: TlbEntry[] = [];
+  readonly #conflicts: Conflicts;
   #registers: Registers;
   #decoded: Outcome<Decoded> | undefined;
 
@@ -104,9 +107,11 @@ export class Pe implements EffectSink {
     registers: Registers,
   ) {
     this.#registers = registers;
+    this.#data = new DataPath(machine, index);
+    this.#conflicts = new Conflicts(tlb, machine.features.bbm ?? 0);
     this.maintenance = new Maintenance(this);
     const read = (pa: number, into: Words): boolean => machine.readDescriptor(index, pa, into);
-    this.#walk = new Walk({ pe: index, tlb, order: machine.order, read, counts: this.counts });
+    this.#walk = new Walk({ pe: index, tlb, order: machine.order, read, conflicts: this.#conflicts, counts: this.counts });
   }
 
   get registers(): Registers {
@@ -156,9 +161,9 @@ export class Pe implements EffectSink {
     return new TableSink(this, format);
   }
 
-  /** Tells the machine's listener. */
+  /** Tells the machine's listener, under this PE's number. */
   tell(effect: Effect): void {
-    this.machine.listener?.effect(effect.type === 'take' || effect.type === 'free' ? effect : { ...effect, pe: this.index });
+    this.machine.tell(effect.type === 'take' || effect.type === 'free' ? effect : { ...effect, pe: this.index });
   }
 
   read(regime: string, address: bigint, options: Partial<PeAccess> = {}): PeAnswer {
@@ -177,9 +182,10 @@ export class Pe implements EffectSink {
    * Makes an access: translates, moves bytes, and where stage 2 faults asks the handler. Refused: `pe.regime`, `pe.size`; not modelled: what the registers ask
    * for and `mmu` does not model, and `pe.stuck` where the handler has it executed again without end.
    */
-  access(access: PeAccess): PeAnswer {
+  access(asked: PeAccess): PeAnswer {
+    const access = asked.zero === true ? { ...asked, address: asked.address & -BigInt(ZERO_BYTES), bytes: ZERO_BYTES } : asked;
     const { bytes = 8 } = access;
-    if (!(bytes >= 1 && bytes <= 8) || (Number(access.address & 0xfffn) + bytes > 4096 && !MOVES_NOTHING.includes(access.type))) {
+    if (access.zero !== true && (!(bytes >= 1 && bytes <= 8) || (Number(access.address & 0xfffn) + bytes > 4096 && !MOVES_NOTHING.includes(access.type)))) {
       return refused('pe.size', `An access of ${bytes} bytes at 0x${access.address.toString(16)} is not 1 to 8 bytes within a page.`, 'Pe.access');
     }
     const before = this.#reading();
@@ -217,25 +223,17 @@ export class Pe implements EffectSink {
     const reached = this.#settle(access);
     if ('kind' in reached) return reached;
     const { setting, ok, conflict } = reached;
-    if (conflict || !ok) return this.#fault(setting, conflict ? this.#conflictFault(access) : faultOf(this.#out), before);
+    if (conflict !== undefined || !ok) return this.#fault(setting, conflict === undefined ? faultOf(this.#out) : this.#noWalk(access, 'tlb-conflict', conflict), before);
     const { output, attributes, shareability } = this.#out;
+    // Device memory has attributes without a Normal outer nibble (DDI 0487 MAIR_EL1, and DC ZVA).
+    if (access.zero === true && attributes < 0x10) return this.#fault(setting, this.#noWalk(access, 'alignment'), before);
     const ipa = setting.format2 === undefined ? undefined : this.#ipa();
-    const moved = this.#move(access, output);
-    if (moved === undefined) return this.#fault(setting, { ...this.#conflictFault(access), type: 'external-abort' }, before);
-    const value = MOVES_NOTHING.includes(access.type) ? undefined : moved;
-    this.tell({
-      type: 'access',
-      access: access.type,
-      address: setting.place(access.address) - setting.start,
-      output,
-      bytes: access.bytes ?? 8,
-      ...(value !== undefined && { value }),
-      regime: setting.regime,
-      ...(ipa !== undefined && { ipa }),
-      ...this.#tags(setting),
-    });
-    const cost = difference(this.#reading(), before);
-    return { kind: 'done', output, attributes, shareability, cost, ...(ipa !== undefined && { ipa }), ...(value !== undefined && { value }) };
+    const still = MOVES_NOTHING.includes(access.type);
+    const moved = still ? {} : this.#data.move(access, output, attributes, shareability);
+    if (moved === undefined) return this.#fault(setting, this.#noWalk(access, 'external-abort'), before);
+    const found = { output, attributes, shareability, ...(ipa !== undefined && { ipa }), ...moved };
+    this.tell({ type: 'access', access: access.type, address: setting.place(access.address) - setting.start, bytes: access.bytes ?? 8, ...found, regime: setting.regime, ...this.#tags(setting) });
+    return { kind: 'done', ...found, cost: difference(this.#reading(), before) };
   }
 
   /** The IPA of the access just translated, which its last walk of stage 2 was of. */
@@ -255,8 +253,9 @@ export class Pe implements EffectSink {
     return { kind: 'fault', fault, cost: difference(this.#reading(), before) };
   }
 
-  #conflictFault({ address, type }: PeAccess): FaultValue {
-    return { type: 'tlb-conflict', level: 0, stage: 1, s1ptw: false, access: type, address: Number(address & 0xf_ffff_ffff_ffffn), upper: false };
+  /** A fault that no descriptor tells of. */
+  #noWalk({ address, type: access }: PeAccess, type: FaultValue['type'], where: Conflicting = { stage: 1 }): FaultValue {
+    return { type, level: 0, s1ptw: false, access, address: Number(address & 0xf_ffff_ffff_ffffn), upper: false, ...where };
   }
 
   /** Translates until every descriptor that hardware wants to write could be written. */
@@ -265,7 +264,7 @@ export class Pe implements EffectSink {
     for (let attempt = 0; attempt < LIMIT; attempt += 1) {
       const fresh = attempt > 0;
       const reached = this.#translate(access, { choose: fresh ? undefined : choose, fresh, speculative: false }, choose);
-      if ('kind' in reached || reached.conflict) return reached;
+      if ('kind' in reached || reached.conflict !== undefined) return reached;
       if (this.#commit(reached.setting, access)) {
         if (reached.keeps) this.#keep(reached.setting, access, true);
         return reached;
@@ -282,16 +281,16 @@ export class Pe implements EffectSink {
     if (setting === undefined) return refused('pe.regime', `These registers have no regime ${access.regime}.`, 'DDI 0487 D8.1');
     const address = setting.place(access.address);
     const both = setting.format2 !== undefined && access.stages !== 'one';
-    if (choose !== undefined && !mode.fresh && !mode.speculative && this.#conflicts(setting, address, both) && choose(2) === 1) {
-      return { ok: false, setting, conflict: true, keeps: false };
-    }
+    const conflict = mode.fresh || mode.speculative ? undefined : this.#conflicts.at(setting, address, both);
+    if (this.#aborts(conflict, choose)) return { ok: false, setting, conflict, keeps: false };
     const walk = this.#walk;
     const entry = walk.begin(setting, mode, address, both ? COMBINED : ALONE);
     const whole = entry?.kind === 'leaf' && entry.stage === 'combined';
     const { context } = whole ? entry.setting : setting;
     const ok = translateWords(context, walk, bigintLow(access.address), bigintHigh(access.address), access, this.#out);
+    if (this.#aborts(walk.conflict, choose)) return { ok: false, setting, conflict: walk.conflict, keeps: false };
     const nothingNew = entry?.kind === 'leaf' && (whole || setting.format2 === undefined);
-    return { ok, setting, conflict: false, keeps: walk.keeps && !nothingNew };
+    return { ok, setting, keeps: walk.keeps && !nothingNew };
   }
 
   /** Puts what the last walk found into the TLB; `written`: with what hardware wrote there. */
@@ -306,16 +305,9 @@ export class Pe implements EffectSink {
     for (const entry of entriesOf(setting, seen, setting.place(address), this.#out)) this.tlb.insert(entry);
   }
 
-  /** Whether the TLB holds leaves for an address that must not be held together (DDI 0487 D8.17.1). */
-  #conflicts(setting: Setting, address: number, both: boolean): boolean {
-    const query = { regime: setting.tlbRegime, kind: 'leaf' as const, vmid: setting.vmid, asid: setting.asid, address };
-    const { bbm = 0 } = this.machine.features;
-    const worst = (stage: TlbStage): boolean => {
-      const count = this.tlb.matches({ ...query, stage }, this.#found);
-      const conflict = conflictOf(this.#found, count);
-      return conflict === 'translation' || (conflict === 'size' && bbm < 2);
-    };
-    return (both && worst('combined')) || worst('stage1');
+  #aborts(conflict: Conflicting | undefined, choose: Choose | undefined): conflict is Conflicting {
+    if (conflict === undefined) return false;
+    return choose === undefined ? this.machine.conflicts === 'abort' : choose(2) === 1;
   }
 
   /** Compare-and-swap of what hardware wants to write. False: one is not what was read; then none after it is written. */
@@ -352,28 +344,6 @@ export class Pe implements EffectSink {
       new: Uint32Array.of(updates.newLo[at], updates.newHi[at]),
       release: false,
     });
-  }
-
-  /** Reads or writes bytes at `output`. Undefined: an external abort. */
-  #move({ type, address, bytes = 8, value = 0n }: PeAccess, output: number): bigint | undefined {
-    if (MOVES_NOTHING.includes(type)) return value;
-    const { caches, memory } = this.machine;
-    const data = this.#data.subarray(0, bytes);
-    const { attributes, shareability } = this.#out;
-    // The attributes are those that SCTLR and HCR leave.
-    const policy = cachePolicy(attributes, shareability, type === 'fetch', { dataCache: true, instructionCache: true });
-    if (type === 'write') {
-      this.#view.setBigUint64(0, value, true);
-      const done = caches?.write(this.index, output, data, policy) ?? memory.write(output, data).kind === 'done';
-      return done ? value : undefined;
-    }
-    this.#data.fill(0);
-    const va = Number(address & 0xf_ffff_ffff_ffffn);
-    const done =
-      type === 'fetch'
-        ? (caches?.fetch(this.index, va, output, data, policy) ?? memory.read(output, data))
-        : (caches?.read(this.index, output, data, policy) ?? memory.read(output, data));
-    return done ? this.#view.getBigUint64(0, true) : undefined;
   }
 }
 

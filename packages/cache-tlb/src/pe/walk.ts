@@ -3,6 +3,7 @@ import type { TlbEntry, TlbModel, TlbQuery, TlbStage, Words } from '@granule/con
 import type { DescriptorMemory } from '@granule/mmu';
 import type { TlbOrder } from '../tlb/order.js';
 import type { Choose } from './choice.js';
+import type { Conflicting, Conflicts } from './conflicts.js';
 import type { Counts } from './counts.js';
 import type { Fetched, WalkedEntry } from './entries.js';
 import type { Setting } from './setting.js';
@@ -14,6 +15,7 @@ export interface WalkSource {
   readonly order: TlbOrder;
   /** Reads a descriptor as the walker of this PE does. False: an external abort. */
   readonly read: (pa: number, into: Words) => boolean;
+  readonly conflicts: Conflicts;
   readonly counts: Counts;
 }
 
@@ -39,6 +41,8 @@ export class Walk implements DescriptorMemory {
   log: Fetched[] = [];
   /** False: this walk began before a barrier of its PE, and must not be kept. */
   keeps = true;
+  /** Entries of stage 2 for one IPA that must not be held together. */
+  conflict: Conflicting | undefined;
   #replay: readonly Fetched[] = NOTHING;
   #cursor = 0;
   #ipa = -1;
@@ -61,6 +65,7 @@ export class Walk implements DescriptorMemory {
     this.setting = setting;
     this.log = [];
     this.keeps = true;
+    this.conflict = undefined;
     this.#replay = NOTHING;
     this.#cursor = 0;
     this.#ipa = -1;
@@ -96,7 +101,8 @@ export class Walk implements DescriptorMemory {
     if (this.#cursor < this.#replay.length) return;
     this.#ipa = ipa;
     if (this.#mode.fresh) return;
-    const { counts } = this.source;
+    const { counts, conflicts } = this.source;
+    if (!this.#mode.speculative) this.conflict ??= conflicts.atIpa(this.setting, ipa);
     const entry = this.#entry(STAGE2, ipa, this.setting.vmid, -1);
     if (entry?.kind === 'leaf') counts.stage2Hits += 1;
     else counts.stage2Misses += 1;
