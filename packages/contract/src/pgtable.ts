@@ -28,6 +28,8 @@ export interface MapOptions {
   readonly mode?: Mode;
   /** Map by pages only (Linux: force_pte). */
   readonly pages?: boolean;
+  /** linux, with `pages`: as one call for each page, so that the barrier with which a call ends follows every entry (Linux kvm_phys_addr_ioremap). */
+  readonly eachPage?: boolean;
   /** Shallowest level to use a block at; default the format's own limit (exact) or Linux's (linux). */
   readonly minBlockLevel?: Level;
   /** linux: the walk is shared with others (default), so that a change of software bits alone is not made in place. */

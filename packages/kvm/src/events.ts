@@ -26,7 +26,12 @@ export type PolicyEvent = {
   /** The shadow stage 2 that it is about, from 1 in the order of their making; absent: the VM's own, or none. */
   readonly mmu?: number;
 } & (
-  | { readonly event: 's2_map'; readonly fields: Range & { readonly phys: OutputAddress; readonly prot: Protection; readonly flags: number } }
+  | {
+      readonly event: 's2_map';
+      readonly fields: Range & { readonly phys: OutputAddress; readonly prot: Protection; readonly flags: number };
+      /** So many calls one after the other, each `size` further; a failure ends them early. Absent: one. */
+      readonly calls?: number;
+    }
   | { readonly event: 's2_unmap' | 's2_wrprotect' | 's2_flush' | 's2_split' | 's2_destroy_range'; readonly fields: Range }
   | { readonly event: 's2_relax_perms'; readonly fields: { readonly addr: InputAddress; readonly prot: Protection; readonly flags?: number } }
   | { readonly event: 's2_mkyoung'; readonly fields: { readonly addr: InputAddress; readonly flags?: number } }

@@ -3,8 +3,11 @@ import { hex, type InputAddress, type OutputAddress } from '@granule/geometry/bi
 import { largestBlock } from './block-size.js';
 import type { Vm } from './vm.js';
 
-/** How a device region is mapped beforehand: by pages (kvm_phys_addr_ioremap, to this day), or by the largest block that fits (proposed in 2021). */
-export type IoremapPolicy = 'pages' | 'largest-block';
+/**
+ * How a device region is mapped beforehand: by pages (kvm_phys_addr_ioremap, to this day), by the largest block that fits (proposed in 2021), or by that up to
+ * the PMD size (what is mapped at faults today is no larger).
+ */
+export type IoremapPolicy = 'pages' | 'pmd-blocks' | 'largest-block';
 
 const DEVICE = { read: true, write: true, execute: false, memory: 'device' } as const;
 
@@ -17,18 +20,29 @@ export function ioremap(vm: Vm, ipa: InputAddress, physical: OutputAddress, size
   if (ipa % page !== 0 || physical % page !== 0 || size % page !== 0) {
     throw new RangeError(`ioremap of ${hex(physical)} at ${hex(ipa)}, ${hex(size)} bytes: not whole pages`);
   }
-  const sizes = policy === 'pages' ? [] : largest > pmd ? [largest, pmd] : [pmd];
   const bounds = { ipa: [ipa, ipa + size], physical: [physical, physical + size] } as const;
+  if (policy === 'pages') {
+    const outcome = vm.map(ipa, size, physical, DEVICE, bounds, { shared: false, pages: true, eachPage: true });
+    if (outcome.kind !== 'done') {
+      rollBack(vm, ipa, 'progress' in outcome ? outcome.progress : 0);
+    }
+    return outcome;
+  }
+  const sizes = policy === 'largest-block' && largest > pmd ? [largest, pmd] : [pmd];
   for (let done = 0; done < size; ) {
     const bytes = largestBlock(ipa + done, ipa + size, physical + done, sizes, page);
     const outcome = vm.map(ipa + done, bytes, physical + done, DEVICE, bounds, { shared: false });
     if (outcome.kind !== 'done') {
-      if (done > 0) {
-        vm.table.unmap(ipa, done, { mode: 'linux' });
-      }
+      rollBack(vm, ipa, done);
       return outcome;
     }
     done += bytes;
   }
   return DONE;
+}
+
+function rollBack(vm: Vm, ipa: InputAddress, bytes = 0): void {
+  if (bytes > 0) {
+    vm.table.unmap(ipa, bytes, { mode: 'linux' });
+  }
 }

@@ -129,9 +129,11 @@ export class Stage2 implements VmidHolder {
     }
   }
 
-  /** One kvm_pgtable_stage2_map; the mapping is held against slot and backing. */
+  /** One kvm_pgtable_stage2_map, or with `eachPage` one for each page; the mapping is held against slot and backing. */
   map(addr: InputAddress, size: number, phys: OutputAddress, prot: Protection, within: MapBounds, options: MapOptions = {}): Outcome<undefined> {
-    this.tell({ event: 's2_map', fields: { addr, size, phys, prot, flags: this.kernel.mapFlags } });
+    const calls = options.eachPage === true ? size / this.sizes.page : 1;
+    const fields = { addr, size: size / calls, phys, prot, flags: this.kernel.mapFlags };
+    this.tell({ event: 's2_map', fields, ...(calls === 1 ? {} : { calls }) });
     this.#check(within.at ?? addr, size, phys, within);
     const cleans = this.options.maintenance === undefined || this.options.maintenance.startsWith('map');
     return this.table.map(addr, size, phys, this.#requestOf(prot), {

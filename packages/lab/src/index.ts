@@ -29,3 +29,16 @@ export type { RunFiles } from './replay/run-directory.js';
 export { type CaseBackends, runCase } from './cases/run.js';
 export { type Scenario, SCENARIO_SCHEMA, scenarioSchema, type ScenarioInput, type Variant } from './scenario/scenario.js';
 export { type SingleStep, type Step, type StepInput, type StepName, type StepOf, STEP_NAMES } from './scenario/steps.js';
+export { bracket, type CostBracket, type Measured, type Mix, type Policy } from './cost/bracket.js';
+export { durationText, parseDuration } from './cost/duration.js';
+export { type CostEstimate, type CostLine, estimate } from './cost/estimate.js';
+export { COST_ITEMS, type CostItem } from './cost/items.js';
+export { type Cost, COST_PROFILES, type CostProfile, costProfile, type CostProfileName } from './cost/profile.js';
+export { assembleReport, type MeasuredTotal, type ReportParts, type VariantRun } from './report/assemble.js';
+export { type CmoCount, type Counts, type FaultCount, namedCounts, type TlbiCount, type TlbiReason, type TlbiScope } from './report/counts.js';
+export type {
+  EventReport, ExpectationReport, Fidelity, GeometryReport, GuestRead, MachineReport, MappingCount, PhaseReport, RunReport, ScenarioName, TableSize,
+  TablesReport, VariantReport, ViolationReport,
+} from './report/report.js';
+export { type CacheLines, type PageCounts, Tally, type TallyOptions, tlbiScope } from './report/tally.js';
+export { geometryReport, mappingCounts, tablesReport } from './report/vm-report.js';

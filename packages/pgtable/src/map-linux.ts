@@ -1,4 +1,4 @@
-import type { Failure, MapOptions, Outcome } from '@granule/contract';
+import type { EntryEffect, Failure, MapOptions, Outcome } from '@granule/contract';
 import { DONE, levelIndex, retry } from '@granule/contract';
 import { ENTRY } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
@@ -68,8 +68,9 @@ class LinuxMap extends LinuxWalk {
     m: MapPlan,
     skip: Skip,
     private readonly shared: boolean,
+    after: readonly EntryEffect[],
   ) {
-    super(t, m, skip);
+    super(t, m, skip, after);
   }
 
   /** stage2_map_walker_try_leaf on a valid leaf. */
@@ -86,6 +87,7 @@ class LinuxMap extends LinuxWalk {
     } else {
       replaceEntry(t, word, level, address, want.lo, want.hi, this.skip);
     }
+    this.after.forEach((effect) => t.sink?.effect(effect));
     return TAKEN;
   }
 
@@ -118,6 +120,9 @@ function alreadyMapped(address: number) {
   );
 }
 
+/** With which a call ends. */
+const END: EntryEffect = { type: 'dsb', domain: 'ishst' };
+
 /**
  * kvm_pgtable_stage2_map: blocks from `linuxMinBlockLevel` on; an entry that already says the same, permissions aside, is left and the walk
  * ends with `retry` (-EAGAIN); a block under a smaller mapping is broken and its rest is no longer mapped; a table under a larger mapping
@@ -137,8 +142,11 @@ export function mapLinux(
   if ('kind' in m) {
     return m;
   }
-  const visitor = new LinuxMap(t, m, options.skip ?? {}, options.shared ?? true);
+  const eachPage = options.pages === true && options.eachPage === true;
+  const visitor = new LinuxMap(t, m, options.skip ?? {}, options.shared ?? true, eachPage ? [END] : []);
   const failure = walk(t, m.start, m.end, visitor) ?? visitor.failure;
-  t.sink?.effect({ type: 'dsb', domain: 'ishst' });
+  if (!eachPage || failure !== undefined) {
+    t.sink?.effect(END);
+  }
   return failure ?? DONE;
 }

@@ -1,4 +1,4 @@
-import type { AttributeRequest, Failure, MapOptions, Outcome } from '@granule/contract';
+import type { AttributeRequest, EntryEffect, Failure, MapOptions, Outcome } from '@granule/contract';
 import { DONE, ENTRY, levelIndex, notModelled, refused } from '@granule/contract';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { hex, isAligned } from '@granule/geometry/bits';
@@ -201,6 +201,8 @@ export class MapCommit implements Visitor {
     protected readonly t: Table,
     protected readonly m: MapPlan,
     protected readonly skip: Skip,
+    /** What follows every leaf that is written where none was. */
+    protected readonly after: readonly EntryEffect[] = [],
   ) {}
 
   enter(run: Run): number {
@@ -247,7 +249,7 @@ export class MapCommit implements Visitor {
     }
     if (old !== undefined) {
       const before = this.skip.cmo === true ? [] : mapMaintenance(t, want.lo, want.hi, run.level, span);
-      emitWrite(t, run.word, count, run.level, run.address, old, { release: true, before });
+      emitWrite(t, run.word, count, run.level, run.address, old, { release: true, before, after: this.after });
     }
   }
 

@@ -296,3 +296,39 @@ describe('creating an unlinked subtree', () => {
     expect(roomy.memory.taken).toBe(515);
   });
 });
+
+describe('a range mapped as a call for each page', () => {
+  const EACH = { ...LINUX, pages: true, eachPage: true } as const;
+  /** Over the end of two page tables, at odd addresses; whole pages of 16K too. */
+  const [from, size, output] = [2 * M - 12 * PAGE, 2 * M + 20 * PAGE, 6 * M + 4 * PAGE];
+
+  /** The same, call by call, to the first failure. */
+  function calls(b: Bench): string {
+    for (let done = 0; done < size; done += 2 ** b.format.geometry.pageShift) {
+      const outcome = b.table.map(from + done, 2 ** b.format.geometry.pageShift, output + done, RW, { ...LINUX, pages: true });
+      if (outcome.kind !== 'done') return answer(outcome);
+    }
+    return 'done';
+  }
+
+  it.each<[string, BenchOptions, (b: Bench) => void]>([
+    ['into nothing', {}, () => {}],
+    ['of Normal memory, which is cleaned for', { coherence: {} }, () => {}],
+    ['over a block', { features: TTL }, (b) => value(b.table.map(2 * M, 2 * M, 2 * M, RO, LINUX))],
+    ['over pages that map something else', {}, (b) => value(b.table.map(2 * M, 9 * PAGE, 32 * M, RO, { ...LINUX, pages: true }))],
+    ['over an annotation', {}, (b) => value(b.table.annotate(2 * M + 7 * PAGE, 2 * PAGE, 2, 5n))],
+    ['up to a page that is there already', {}, (b) => value(b.table.map(2 * M + 8 * PAGE, PAGE, output + 20 * PAGE, RO, LINUX))],
+    ['until no page is left', { pages: 5 }, () => {}],
+    ['of a table with 16K pages', { geometry: stage2('16K', 40), pages: 40 }, () => {}],
+  ])('%s emits what the calls emit', (_, options, prepare) => {
+    const [one, each] = [bench(options), bench(options)];
+    [one, each].forEach((b) => {
+      prepare(b);
+      b.log.drain();
+    });
+    const outcome = one.table.map(from, size, output, RW, EACH);
+    expect(answer(outcome)).toBe(calls(each));
+    expect(effects(one)).toEqual(effects(each));
+    expect(snapshot(one.memory)).toEqual(snapshot(each.memory));
+  });
+});

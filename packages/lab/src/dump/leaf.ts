@@ -19,6 +19,9 @@ export interface Leaf {
   readonly user: boolean;
 }
 
+/** What the words of a leaf depend on besides its bits. */
+export type LeafSetting = Pick<RegimeTables, 'format' | 'wxn' | 'uwxn'>;
+
 /** Hierarchical attributes of the tables above a leaf, joined, as a small number: 0 takes nothing away. */
 export type Inherited = number;
 
@@ -58,7 +61,7 @@ function stage2Access(a: Attributes): Levels {
  * Stage 1 (DDI 0487 D8.4.1; DDI 0406C B3.7): what EL0 may write is not executable above it (PL1&0: with SCTLR.UWXN); WXN makes everything
  * writable not executable; PL0 executes only what it may read.
  */
-function stage1Access(a: Attributes, above: Inherited, { format, wxn, uwxn }: RegimeTables, oneLevel: boolean): Levels {
+function stage1Access(a: Attributes, above: Inherited, { format, wxn, uwxn }: LeafSetting, oneLevel: boolean): Levels {
   const write = a.write && (above & NO_WRITE) === 0;
   const user = a.user && (above & NO_USER) === 0;
   const userWrite = user && write;
@@ -84,7 +87,7 @@ function attributeNames(a: Attributes, level: Level): readonly string[] {
   return names.filter(([, present]) => present).map(([name]) => name);
 }
 
-function leafOf(tables: RegimeTables, lo: number, hi: number, level: Level, above: Inherited): Leaf {
+function leafOf(tables: LeafSetting, lo: number, hi: number, level: Level, above: Inherited): Leaf {
   const { format } = tables;
   const a = format.decodeLeaf(lo, hi, level);
   const oneLevel = format.regime === 'el2' || format.regime === 'pl2';
@@ -109,7 +112,7 @@ function leafOf(tables: RegimeTables, lo: number, hi: number, level: Level, abov
 const SLOTS = 16;
 
 /** Describes leaves of one table. Tables have few kinds of leaf: each is described once, and equal leaves are the same object. */
-export function leafDescriber(tables: RegimeTables): (lo: number, hi: number, level: Level, above: Inherited) => Leaf {
+export function leafDescriber(tables: LeafSetting): (lo: number, hi: number, level: Level, above: Inherited) => Leaf {
   const known = new Map<string, Leaf>();
   const { leafOaLo, leafOaHi, oaTopBits, oaTopLsb } = tables.format.numbers;
   const top = oaTopBits === 0 ? 0 : ((1 << oaTopBits) - 1) << oaTopLsb;

@@ -1,16 +1,27 @@
-/** Amounts by what they are amounts of: two things are the same where their fields are. In the order of first use. */
-export class Counted<What extends object, Amounts extends Readonly<Record<string, number>>> {
-  readonly #entries = new Map<string, What & Amounts>();
+type Amounts = Readonly<Record<string, number>>;
 
-  add(what: What, amounts: Amounts): void {
-    const key = Object.values(what).join(' ');
-    const before = this.#entries.get(key);
-    const sum = Object.entries(amounts).map(([name, amount]) => [name, (before?.[name] ?? 0) + amount] as const);
-    this.#entries.set(key, { ...what, ...(Object.fromEntries(sum) as Amounts) });
+/** Amounts by what they are amounts of: two things are the same where their fields are. In the order of first use. */
+export class Counted<What extends object, A extends Amounts> {
+  readonly #entries = new Map<string, What & A>();
+
+  add(what: What, amounts: A): void {
+    let key = '';
+    for (const name in what) {
+      key += `${String(what[name])} `;
+    }
+    const entry = this.#entries.get(key) as Record<string, number> | undefined;
+    if (entry === undefined) {
+      this.#entries.set(key, { ...what, ...amounts });
+      return;
+    }
+    for (const name in amounts) {
+      entry[name] += amounts[name];
+    }
   }
 
-  list(): readonly (What & Amounts)[] {
-    return [...this.#entries.values()];
+  /** A copy. */
+  list(): readonly (What & A)[] {
+    return [...this.#entries.values()].map((each) => ({ ...each }));
   }
 }
 

@@ -132,7 +132,10 @@ export class Tally implements EffectSink {
   }
 
   /** A call of the policy, or an event around it; a `PolicyTrace`. */
-  readonly policy = ({ event }: PolicyEvent): void => this.#count((bag) => bag.calls.add(event));
+  readonly policy = (event: PolicyEvent): void => {
+    const calls = event.event === 's2_map' ? (event.calls ?? 1) : 1;
+    this.#count((bag) => bag.calls.add(event.event, calls));
+  };
 
   /** What the policy made of an abort, under the names of {@link Counts.answers}. */
   answer(name: string): void {
