@@ -4,6 +4,7 @@ export * from './effects.js';
 export * from './fault.js';
 export * from './format.js';
 export * from './memory.js';
+export * from './nested.js';
 export * from './outcome.js';
 export * from './pgtable.js';
 export * from './tlb.js';

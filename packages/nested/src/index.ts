@@ -1,1 +1,17 @@
-export * from './key.js';
+export { ContextPool, CONTEXTS_PER_VCPU } from './contexts.js';
+export type { Taken } from './contexts.js';
+export { decide, oneToOne, withStatusCode } from './decide.js';
+export type { ShadowEvent, UnmapCause } from './events.js';
+export { guestControls } from './guest-controls.js';
+export type { GuestControls } from './guest-controls.js';
+export { GuestWalker } from './guest-walk.js';
+export type { GuestEntry, GuestWalk } from './guest-walk.js';
+export { nestingSupported } from './guest.js';
+export { vmidOf, withoutCnp } from './key.js';
+export type { ContextKey } from './key.js';
+export { createShadowStage2, nestedLayer } from './shadow.js';
+export type { ShadowOptions } from './shadow.js';
+export { rangeOf, tlbiSpan, tlbiTarget } from './tlbi.js';
+export type { TlbiSpan, TlbiTarget } from './tlbi.js';
+export { VncrTlb } from './vncr.js';
+export type { VncrEntry, VncrMapping, VncrScope } from './vncr.js';
