@@ -1,8 +1,8 @@
 import { TLBI_OPERATIONS } from '@granule/cache-tlb';
 import { type Effect, type EffectSink, ENTRY, type EntryEffect, type Format, type TlbiEffect, type WriteEffect } from '@granule/contract';
 import type { PolicyEvent } from '@granule/kvm';
-import { Counted, Named } from './counted.js';
-import type { CmoCount, Counts, FaultCount, TlbiCount, TlbiReason, TlbiScope } from './counts.js';
+import { Bag, DSB_NAMES } from './bag.js';
+import type { Counts, TlbiReason, TlbiScope } from './counts.js';
 
 /** Smallest cache lines, bytes (CTR_EL0). */
 export interface CacheLines {
@@ -41,42 +41,6 @@ export function tlbiScope(op: string): TlbiScope {
   }
 }
 
-type Count = { readonly count: number };
-
-/** Counters of a run or a phase. */
-class Bag {
-  readonly tlbis = new Counted<Omit<TlbiCount, 'count'>, Count>();
-  readonly cmos = new Counted<Pick<CmoCount, 'op' | 'to'>, Omit<CmoCount, 'op' | 'to'>>();
-  readonly faults = new Counted<Omit<FaultCount, 'count'>, Count>();
-  readonly barriers = new Named();
-  readonly answers = new Named();
-  readonly traps = new Named();
-  readonly calls = new Named();
-  /** `writes`, `taken`, `freed`, `accesses`. */
-  readonly plain = new Named();
-  peak: number;
-
-  constructor(pages: number) {
-    this.peak = pages;
-  }
-
-  counts(): Counts {
-    const { tlbis, cmos, faults, barriers, answers, traps, calls, plain } = this;
-    return {
-      tlbis: tlbis.list(),
-      cmos: cmos.list(),
-      barriers: barriers.record(),
-      faults: faults.list(),
-      answers: answers.record(),
-      traps: traps.record(),
-      calls: calls.record(),
-      writes: plain.get('writes'),
-      tablePages: { taken: plain.get('taken'), freed: plain.get('freed') },
-      accesses: plain.get('accesses'),
-    };
-  }
-}
-
 /** How far a maintenance sequence on one PE has come; its ISB ends it. */
 interface Sequence {
   /** What was written over last, and where. */
@@ -92,10 +56,12 @@ interface Sequence {
  * in beside them.
  */
 export class Tally implements EffectSink {
-  readonly #run = new Bag(0);
+  /** Of the phases that are over. */
+  readonly #before = new Bag(0);
   #phase = new Bag(0);
   #pages = 0;
   readonly #sequences: Sequence[] = [];
+  readonly #scopes = new Map<string, TlbiScope>();
 
   constructor(private readonly options: TallyOptions) {}
 
@@ -111,17 +77,20 @@ export class Tally implements EffectSink {
         this.#maintain(effect, 1);
         break;
       case 'take':
-        this.#tables('taken', effect.pages, effect.pages);
+        this.#phase.taken += effect.pages;
+        this.#pages += effect.pages;
+        this.#phase.peak = Math.max(this.#phase.peak, this.#pages);
         break;
       case 'free':
-        this.#tables('freed', effect.pages, -effect.pages);
+        this.#phase.freed += effect.pages;
+        this.#pages -= effect.pages;
         break;
       case 'access':
-        this.#count((bag) => bag.plain.add('accesses'));
+        this.#phase.accesses += 1;
         break;
       case 'fault': {
         const { type, stage, level, access } = effect.fault;
-        this.#count((bag) => bag.faults.add({ type, stage, level, access }, { count: 1 }));
+        this.#phase.fault(type, stage, level, access, 1);
         break;
       }
       case 'register':
@@ -133,27 +102,22 @@ export class Tally implements EffectSink {
 
   /** A call of the policy, or an event around it; a `PolicyTrace`. */
   readonly policy = (event: PolicyEvent): void => {
-    const calls = event.event === 's2_map' ? (event.calls ?? 1) : 1;
-    this.#count((bag) => bag.calls.add(event.event, calls));
+    this.#phase.calls.add(event.event, event.event === 's2_map' ? (event.calls ?? 1) : 1);
   };
 
   /** What the policy made of an abort, under the names of {@link Counts.answers}. */
   answer(name: string): void {
-    this.#count((bag) => bag.answers.add(name));
+    this.#phase.answers.add(name);
   }
 
   /** A register access or an instruction trapped. */
   trap(name: string): void {
-    this.#count((bag) => bag.traps.add(name));
+    this.#phase.traps.add(name);
   }
 
-  /** Of the whole run. */
-  total(): Counts {
-    return this.#run.counts();
-  }
-
-  get pages(): PageCounts {
-    return { now: this.#pages, peak: this.#run.peak };
+  /** Accesses that are known to come to nothing else. */
+  accessed(count: number): void {
+    this.#phase.accesses += count;
   }
 
   /** Of the phase so far. */
@@ -163,20 +127,24 @@ export class Tally implements EffectSink {
 
   /** A new phase begins. */
   nextPhase(): void {
+    this.#before.addAll(this.#phase);
     this.#phase = new Bag(this.#pages);
   }
 
-  #count(add: (bag: Bag) => void): void {
-    add(this.#run);
-    add(this.#phase);
+  /** Of the whole run. */
+  total(): Counts {
+    return this.#all().counts();
   }
 
-  #tables(name: 'taken' | 'freed', pages: number, change: number): void {
-    this.#pages += change;
-    this.#count((bag) => {
-      bag.plain.add(name, pages);
-      bag.peak = Math.max(bag.peak, this.#pages);
-    });
+  get pages(): PageCounts {
+    return { now: this.#pages, peak: this.#all().peak };
+  }
+
+  #all(): Bag {
+    const all = new Bag(0);
+    all.addAll(this.#before);
+    all.addAll(this.#phase);
+    return all;
   }
 
   #sequence(pe = 0): Sequence {
@@ -186,10 +154,14 @@ export class Tally implements EffectSink {
   #write({ old, count, level, address, before, after, pe }: WriteEffect): void {
     const kind = this.options.format().kind(old[0], old[1], level);
     const reason = kind === ENTRY.leaf ? 'leaf' : kind === ENTRY.table ? 'table' : 'none';
-    this.#count((bag) => bag.plain.add('writes', count));
+    this.#phase.writes += count;
     before?.forEach((effect) => this.#maintain(effect, count, reason));
     after?.forEach((effect) => this.#maintain(effect, count, reason));
-    Object.assign(this.#sequence(pe), { reason, start: address, end: address + 1, stage2: false });
+    const sequence = this.#sequence(pe);
+    sequence.reason = reason;
+    sequence.start = address;
+    sequence.end = address + 1;
+    sequence.stage2 = false;
   }
 
   /** @param owed of an effect that a write run carries; of others the sequence tells */
@@ -197,28 +169,37 @@ export class Tally implements EffectSink {
     const sequence = this.#sequence(effect.pe);
     switch (effect.type) {
       case 'tlbi': {
-        const { op, pe = 0 } = effect;
-        const scope = tlbiScope(op);
+        const scope = this.#scopeOf(effect.op);
         const reason = scope === 'stage1' && sequence.stage2 ? 'stage2' : (owed ?? reasonOf(effect, sequence));
         sequence.stage2 = scope === 'ipa' || scope === 'ipa-range';
-        this.#count((bag) => bag.tlbis.add({ op, scope, reason, pe }, { count }));
+        this.#phase.tlbi(effect.op, scope, reason, effect.pe ?? 0, count);
         break;
       }
       case 'dsb':
-        this.#count((bag) => bag.barriers.add(`dsb.${effect.domain}`, count));
+        this.#phase.barriers.add(DSB_NAMES[effect.domain], count);
         break;
       case 'isb':
-        this.#count((bag) => bag.barriers.add('isb', count));
-        Object.assign(sequence, { reason: 'none', stage2: false });
+        this.#phase.barriers.add('isb', count);
+        sequence.reason = 'none';
+        sequence.stage2 = false;
         break;
       case 'cmo': {
         const { op, to, bytes } = effect;
         const line = op.startsWith('ic') ? this.options.lines.instruction : this.options.lines.data;
         const lines = op.endsWith('sw') || bytes === 0 ? 1 : Math.ceil(bytes / line);
-        this.#count((bag) => bag.cmos.add({ op, to }, { count, bytes: bytes * count, lines: lines * count }));
+        this.#phase.cmo(op, to, count, bytes * count, lines * count);
         break;
       }
     }
+  }
+
+  #scopeOf(op: string): TlbiScope {
+    let scope = this.#scopes.get(op);
+    if (scope === undefined) {
+      scope = tlbiScope(op);
+      this.#scopes.set(op, scope);
+    }
+    return scope;
   }
 }
 

@@ -3,7 +3,6 @@ import { levelShift } from '@granule/geometry';
 import { hex } from '@granule/geometry/bits';
 import { mappings, type Tables } from '@granule/pgtable';
 import { leafDescriber, NO_LIMITS } from '../dump/leaf.js';
-import { Counted } from './counted.js';
 import type { GeometryReport, MappingCount, TablesReport } from './report.js';
 import type { PageCounts } from './tally.js';
 
@@ -17,19 +16,21 @@ export function tablesReport({ geometry }: Pick<Format, 'geometry'>, { now, peak
   return { now: size(now), peak: size(peak) };
 }
 
-/** Leaves of a stage-2 table by level, memory type and permissions: the largest first, then as they lie. */
+/** Leaves of a stage-2 table by level, memory type and permissions, the largest first. */
 export function mappingCounts(tables: Tables): readonly MappingCount[] {
   const { format } = tables;
   const { granule, iaBits } = format.geometry;
   const describe = leafDescriber({ format, wxn: false, uwxn: false });
-  const found = new Counted<Pick<MappingCount, 'level' | 'type' | 'permissions'>, Pick<MappingCount, 'leaves' | 'bytes'>>();
+  const found = new Map<string, MappingCount>();
   mappings(tables, 0, 2 ** iaBits, {
     leaves({ level }, word, count) {
       const { words } = tables.memory;
       const { type, permissions } = describe(words[word], words[word + 1], level, NO_LIMITS);
-      found.add({ level, type, permissions }, { leaves: count, bytes: count * 2 ** levelShift(granule, level) });
+      const key = `${level} ${type} ${permissions}`;
+      const leaves = (found.get(key)?.leaves ?? 0) + count;
+      found.set(key, { level, type, permissions, leaves, bytes: leaves * 2 ** levelShift(granule, level) });
       return 0;
     },
   });
-  return [...found.list()].sort((a, b) => a.level - b.level);
+  return [...found.values()].sort((a, b) => a.level - b.level);
 }
