@@ -1,3 +1,5 @@
+export { shadowChain } from './chain.js';
+export type { ChainLeaf, ChainTables, ShadowChain, ShadowStanding } from './chain.js';
 export { ContextPool, CONTEXTS_PER_VCPU } from './contexts.js';
 export type { Taken } from './contexts.js';
 export { decide, oneToOne, withStatusCode } from './decide.js';
@@ -7,6 +9,8 @@ export type { GuestControls } from './guest-controls.js';
 export { GuestWalker } from './guest-walk.js';
 export type { GuestEntry, GuestWalk } from './guest-walk.js';
 export { nestingSupported } from './guest.js';
+export { recordText, ShadowHistory } from './history.js';
+export type { ShadowRecord } from './history.js';
 export { vmidOf, withoutCnp } from './key.js';
 export type { ContextKey } from './key.js';
 export { createShadowStage2, nestedLayer } from './shadow.js';
