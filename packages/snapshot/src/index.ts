@@ -35,6 +35,6 @@ export {
   type StepsFile,
 } from './run-files.js';
 export { decodeTraceEvent, isKnownEvent, type DecodedEvent, type TraceEventName, type TraceFields } from './trace-events.js';
-export { type PrintedEvent, traceLine, traceText } from './trace-printer.js';
+export { type PrintableEvent, printTrace, traceLine, traceText } from './trace-printer.js';
 export { parseTraceLine, readTrace, type Trace, type TraceEvent } from './trace.js';
 export { readCases, readMachines } from './translation-cases.js';

@@ -6,7 +6,7 @@ import type { TraceEvent } from './trace.js';
  * same as a bigint, for kernel pointers and for `prot`, whose software bits are 55…58. `bare`, `bareWord`: the two for a format without `0x` (%lx).
  * `int`: decimal, signed. `text`: as it stands. `switch`: on or off.
  */
-type Kind = 'address' | 'word' | 'bare' | 'bareWord' | 'int' | 'text' | 'switch';
+export type Kind = 'address' | 'word' | 'bare' | 'bareWord' | 'int' | 'text' | 'switch';
 
 type ValueOf<K extends Kind> = K extends 'address' | 'bare' | 'int'
   ? number
@@ -24,7 +24,7 @@ const byAddress = { mmu: 'word', ipa: 'address', level: 'int' } as const;
 const result = { ret: 'int' } as const;
 
 /** Probes at the entry of a function, `(place) name=value …`, and at its return (`_ret`). Fields that a probe does not print are refused, others ignored. */
-const PROBES = {
+export const PROBES = {
   s2_init: { pgt: 'word', mmu: 'word', flags: 'address' },
   s2_map: { ...mapping, flags: 'address' },
   s2_map_ret: result,

@@ -24,6 +24,8 @@ export interface Trace extends Iterable<TraceEvent> {
   readonly events: number;
   /** Lines that are neither an event nor a comment nor empty. */
   readonly skipped: number;
+  /** Events that the kernel says it lost: the ring buffer was full. */
+  readonly lost: number;
 }
 
 /**
@@ -31,6 +33,12 @@ export interface Trace extends Iterable<TraceEvent> {
  * printed with the option record-tgid, the flags with irq-info; `trace-cmd report` leaves the flags out, and pads the name of the event.
  */
 const LINE = /^\s*(\S.*)-(\d+)\s+(?:\([\s\d-]*\)\s+)?\[(\d+)\]\s+(?:(\S{4,6})\s+)?(\d+\.\d+): ([\w:.-]+):(?: +(.*))?$/u;
+
+/**
+ * `CPU:0 [LOST 12 EVENTS]` (print_trace_line of Linux kernel/trace/trace.c); `trace-cmd report`: `CPU:0 [12 EVENTS DROPPED]`, without a number where the kernel
+ * did not tell it.
+ */
+const LOST = /^\s*(?:cpu:|CPU:)\d+ \[(?:LOST (\d+) EVENTS|(?:(\d+) )?EVENTS DROPPED)\]\s*$/u;
 
 /**
  * Reads an ftrace text as the kernel (`trace`, `trace_pipe`) or `trace-cmd report` prints it. Lines that begin with `#`, and the `CPU N is empty` and
@@ -43,6 +51,7 @@ export function readTrace(source: ByteSource | string): Trace {
 class TraceReader implements Trace {
   events = 0;
   skipped = 0;
+  lost = 0;
   readonly #lines: Generator<string>;
   #line = 0;
 
@@ -57,7 +66,10 @@ class TraceReader implements Trace {
         continue;
       }
       const event = parseTraceLine(line, this.events, this.#line);
-      if (event === undefined) {
+      const lost = event === undefined ? LOST.exec(line) : null;
+      if (lost !== null) {
+        this.lost += Number(lost[1] ?? lost[2] ?? 1);
+      } else if (event === undefined) {
         this.skipped += 1;
       } else {
         this.events += 1;

@@ -54,6 +54,16 @@ describe('a trace', () => {
     expect(trace.skipped).toBe(2);
   });
 
+  it.each([
+    ['CPU:0 [LOST 12 EVENTS]', 12],
+    ['CPU:3 [7 EVENTS DROPPED]', 7],
+    ['CPU:3 [EVENTS DROPPED]', 1],
+  ])('says how many events were lost: %s', (line, lost) => {
+    const trace = readTrace(`# tracer: nop\n${line}\n`);
+    expect([...trace]).toEqual([]);
+    expect([trace.lost, trace.skipped]).toEqual([lost, 0]);
+  });
+
   it('is the same from a text and from its bytes, wherever pieces and lines end', () => {
     const line = fc.oneof(fc.string(), fc.string({ minLength: 60_000, maxLength: 70_000 }), fc.constant('é😀'.repeat(20_000)));
     fc.assert(
