@@ -24,6 +24,10 @@ export interface KernelProfile {
   readonly slotMayEndAtLimit: boolean;
   /** Functions for shadow stage 2 are called, whether or not the VM has any. */
   readonly nestedHooks: boolean;
+  /** Address of a page mapping: aligned to the page (7.0), or as the fault has it, to 4 KiB, which the walker rounds down. */
+  readonly faultAddress: 'page' | 'fault';
+  /** From which size on all of the instruction cache is invalidated: PTRS_PER_PTE lines (6.7), or never. */
+  readonly icacheAllAbove: 'ptrs-per-pte' | 'never';
 }
 
 const TODAY = {
@@ -34,6 +38,8 @@ const TODAY = {
   slotOrder: 'id-hash',
   slotMayEndAtLimit: true,
   nestedHooks: true,
+  faultAddress: 'page',
+  icacheAllAbove: 'ptrs-per-pte',
 } as const satisfies KernelProfile;
 
 /** Oldest first. */

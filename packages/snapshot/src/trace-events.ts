@@ -16,6 +16,9 @@ type ValueOf<K extends Kind> = K extends 'address' | 'bare' | 'int'
       ? boolean
       : string;
 
+/** A field that not every kernel's function has. */
+type Optional = `${Kind}?`;
+
 const table = { pgt: 'word', addr: 'address', size: 'address' } as const;
 const mapping = { ...table, phys: 'address', prot: 'word' } as const;
 const kernelRange = { start: 'word', end: 'word' } as const;
@@ -23,18 +26,19 @@ const kernelPage = { va: 'word', size: 'address' } as const;
 const byAddress = { mmu: 'word', ipa: 'address', level: 'int' } as const;
 const result = { ret: 'int' } as const;
 
-/** Probes at the entry of a function, `(place) name=value …`, and at its return (`_ret`). Fields that a probe does not print are refused, others ignored. */
+/** Probes at the entry of a function, `(place) name=value …`, and at its return (`_ret`). Fields that a probe does not print are refused but for
+ * the optional ones, others ignored. */
 export const PROBES = {
-  s2_init: { pgt: 'word', mmu: 'word', flags: 'address' },
-  s2_map: { ...mapping, flags: 'address' },
+  s2_init: { pgt: 'word', mmu: 'word', flags: 'address?' },
+  s2_map: { ...mapping, flags: 'address?' },
   s2_map_ret: result,
   s2_unmap: table,
   s2_unmap_ret: result,
   s2_wrprotect: table,
   s2_wrprotect_ret: result,
-  s2_relax_perms: { pgt: 'word', addr: 'address', prot: 'word', flags: 'address' },
+  s2_relax_perms: { pgt: 'word', addr: 'address', prot: 'word', flags: 'address?' },
   s2_relax_perms_ret: result,
-  s2_mkyoung: { pgt: 'word', addr: 'address', flags: 'address' },
+  s2_mkyoung: { pgt: 'word', addr: 'address', flags: 'address?' },
   s2_test_clear_young: { ...table, mkold: 'address' },
   s2_test_clear_young_ret: result,
   s2_flush: table,
@@ -73,7 +77,7 @@ export const PROBES = {
   lookup_s2_mmu_ret: { mmu: 'word' },
   s2_mmu_iterate_by_vmid: { vmid: 'address' },
   walk_nested_s2: { ipa: 'address' },
-} as const satisfies Record<string, Readonly<Record<string, Kind>>>;
+} as const satisfies Record<string, Readonly<Record<string, Kind | Optional>>>;
 
 /** Tracepoints of KVM: Linux arch/arm64/kvm/trace_arm.h and trace_handle_exit.h, include/trace/events/kvm.h; 4.x forms arch/arm/kvm/trace.h. */
 const range = { start: 'address', end: 'address' } as const;
@@ -118,7 +122,9 @@ const TEXTS = {
   ],
 } as const satisfies Record<string, readonly [RegExp, Readonly<Record<string, Kind>>]>;
 
-type FieldsOf<T> = { readonly [F in keyof T]: T[F] extends Kind ? ValueOf<T[F]> : never };
+type FieldsOf<T> =
+  & { readonly [F in keyof T as T[F] extends Kind ? F : never]: T[F] extends Kind ? ValueOf<T[F]> : never }
+  & { readonly [F in keyof T as T[F] extends Optional ? F : never]?: T[F] extends `${infer K}?` ? ValueOf<K & Kind> : never };
 interface FieldTable extends Readonly<ProbeFields>, Readonly<TextFields> {}
 type ProbeFields = { [N in keyof typeof PROBES]: FieldsOf<(typeof PROBES)[N]> };
 type TextFields = { [N in keyof typeof TEXTS]: FieldsOf<(typeof TEXTS)[N][1]> };
@@ -147,9 +153,10 @@ export function decodeTraceEvent({ event, text }: Pick<TraceEvent, 'event' | 'te
 
 type Value = ValueOf<Kind>;
 
-function probeFields(kinds: Readonly<Record<string, Kind>>, text: string): Record<string, Value> | undefined {
+function probeFields(kinds: Readonly<Record<string, Kind | Optional>>, text: string): Record<string, Value> | undefined {
   const printed = new Map(Array.from(text.matchAll(/(\w+)=(\S+)/gu), ([, name, value]) => [name, value]));
-  return fieldsOf(Object.entries(kinds).map(([name, kind]) => [name, kind, printed.get(name)]));
+  const asked = Object.entries(kinds).filter(([name, kind]) => !kind.endsWith('?') || printed.has(name));
+  return fieldsOf(asked.map(([name, kind]) => [name, kind.replace('?', '') as Kind, printed.get(name)]));
 }
 
 function textFields([pattern, kinds]: readonly [RegExp, Readonly<Record<string, Kind>>], text: string): Record<string, Value> | undefined {

@@ -1,4 +1,4 @@
-import { PROBES, type DecodedEvent, type Kind, type TraceFields } from './trace-events.js';
+import { PROBES, type DecodedEvent, type TraceFields } from './trace-events.js';
 import type { TraceEvent } from './trace.js';
 
 /** Names of the events that are probes of functions. */
@@ -69,8 +69,8 @@ function isProbe(decoded: DecodedEvent): decoded is Extract<DecodedEvent, { even
 }
 
 function probeText({ event, fields }: Extract<DecodedEvent, { event: ProbeName }>): string {
-  const kinds = Object.entries(PROBES[event] as Readonly<Record<string, Kind>>);
   const values = fields as Readonly<Record<string, number | bigint>>;
+  const kinds = Object.entries(PROBES[event] as Readonly<Record<string, string>>).filter(([name]) => name in values);
   const printed = kinds.map(([name, kind]) => ` ${name}=${kind === 'int' ? String(values[name]) : plain(values[name])}`).join('');
   const ret = event.endsWith('_ret');
   const name = FUNCTIONS[(ret ? event.slice(0, -'_ret'.length) : event) as EntryName];

@@ -68,7 +68,7 @@ export function callOf(decoded: DecodedEvent, linear: LinearMap): Call | undefin
   }
   const { event } = decoded;
   const traced = decoded.fields as Fields;
-  const fields = Object.fromEntries(CALLS[event]!.map((name) => [name, traced[name]]));
+  const fields = Object.fromEntries(CALLS[event]!.filter((name) => name in traced).map((name) => [name, traced[name]]));
   const { va, start, end, level } = fields;
   if (typeof va === 'bigint') {
     return { event, fields: { phys: linear.physical(va) ?? 0, size: fields['size'] } };
@@ -85,7 +85,7 @@ export function callOf(decoded: DecodedEvent, linear: LinearMap): Call | undefin
 
 type Fields = Readonly<Record<string, number | bigint | string | boolean>>;
 
-/** Names of the fields in which two calls of one name differ; the policy names those that it predicts. */
+/** Names of the fields in which two calls of one name differ; the policy names those that it predicts, and a probe need not print all of them. */
 export function differingFields(ours: Call, theirs: Call): readonly string[] {
-  return Object.keys(ours.fields).filter((name) => ours.fields[name] !== theirs.fields[name]);
+  return Object.keys(ours.fields).filter((name) => name in theirs.fields && ours.fields[name] !== theirs.fields[name]);
 }

@@ -12,6 +12,8 @@ export interface Expected {
   readonly call: Call;
   readonly cause: string;
   readonly at: Pick<TracedEvent, 'trace' | 'line'>;
+  /** It depends on what was not traced: the kernel may have left it out. */
+  readonly optional?: boolean;
 }
 
 /** Holds the calls of policy and kernel against each other, in order. */
@@ -22,6 +24,8 @@ export class CallComparison {
   readonly answers: CallCount = { equal: 0, total: 0 };
   /** Calls that the policy makes and of whose function this run has no event at all. */
   readonly untraced: Record<string, number> = {};
+  /** Calls that are expected now depend on what was not traced. */
+  optional = false;
   readonly #traced: ReadonlySet<string>;
   readonly #queues = new Map<number, Expected[]>();
 
@@ -36,7 +40,17 @@ export class CallComparison {
       this.untraced[event] = (this.untraced[event] ?? 0) + 1;
       return;
     }
-    this.queue(pid).push(expected);
+    this.queue(pid).push(this.optional ? { ...expected, optional: true } : expected);
+  }
+
+  /** Nothing that a task must call is left. */
+  idle(pid: number): boolean {
+    return this.queue(pid).every(({ optional }) => optional === true);
+  }
+
+  /** A call that the run does not let us predict is taken as it is. */
+  accept(event: string): void {
+    this.#total(event).equal += 1;
   }
 
   queue(pid: number): Expected[] {
@@ -75,7 +89,10 @@ export class CallComparison {
     [...this.#queues.keys()].forEach((pid) => this.close(pid));
   }
 
-  missing({ call, cause, at: place }: Expected): void {
+  missing({ call, cause, at: place, optional }: Expected): void {
+    if (optional === true) {
+      return;
+    }
     this.#total(call.event);
     this.note({ ...at(place), operation: call.event, cause, what: 'missing', sentence: `The policy calls it with ${text(call)}; the kernel did not.` });
   }

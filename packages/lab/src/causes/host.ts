@@ -1,8 +1,10 @@
-import type { HostAddress, HostArea, HostMemory, HostPage } from '@granule/kvm';
-import { alignDown } from '@granule/geometry/bits';
+import type { HostAddress, HostArea, HostMemory, HostMemoryType, HostPage } from '@granule/kvm';
+import { alignDown, hex } from '@granule/geometry/bits';
 
-/** A fact about the host's memory that only a call of the kernel tells. */
-export type GivenName = 'physical address' | 'host page size' | 'host writability' | 'cache state' | 'host configuration';
+/** A fact that only the trace itself tells. */
+export type GivenName =
+  | 'physical address' | 'host page size' | 'host writability' | 'device memory type' | 'host memory area' | 'cache state' | 'race' | 'dirty-log mask'
+  | 'flush after ageing' | 'vCPU load' | 'kernel configuration' | 'hyp address' | 'object of the kernel';
 
 /** The call that a fault led to, as far as it tells what the host has. */
 export interface TellingCall {
@@ -12,6 +14,7 @@ export interface TellingCall {
   /** Absent: s2_relax_perms. */
   readonly phys?: number;
   readonly write: boolean;
+  readonly memory: HostMemoryType;
 }
 
 interface Fact {
@@ -25,6 +28,13 @@ interface Fact {
 /** What cannot be: a given argument that does not fit. */
 export interface Misfit {
   readonly sentence: string;
+}
+
+/** A VMA of the VMM, and whether anything of it can be accessed (not PROT_NONE). */
+export interface TracedArea extends HostArea {
+  readonly accessible: boolean;
+  /** Somebody touched it: it may have huge pages, whatever a later madvise says. */
+  readonly touched: boolean;
 }
 
 /**
@@ -42,7 +52,7 @@ export class TracedHost implements HostMemory {
   /** Read faults tell writability, but not while dirty pages are logged or from a read-only slot. */
   writeTells: (hva: HostAddress) => boolean = () => true;
   readonly misfits: Misfit[] = [];
-  readonly #areas: HostArea[] = [];
+  readonly #areas: TracedArea[] = [];
   /** By size of the fact, then by user address over that size. */
   readonly #facts = new Map<number, Map<number, Fact>>();
   readonly #page: number;
@@ -57,40 +67,65 @@ export class TracedHost implements HostMemory {
     this.given.set(name, (this.given.get(name) ?? 0) + 1);
   }
 
-  add(area: HostArea): void {
+  add(area: TracedArea): void {
     this.remove(area.start, area.end);
     this.#areas.push(area);
   }
 
   remove(start: HostAddress, end: HostAddress): void {
-    this.#change(start, end, () => undefined);
-  }
-
-  protect(start: HostAddress, end: HostAddress, writable: boolean): void {
-    this.#change(start, end, (area) => ({ ...area, writable }));
+    this.change(start, end, () => undefined);
   }
 
   /** Splits areas at the ends of a range and replaces what lies inside. */
-  #change(start: HostAddress, end: HostAddress, inside: (area: HostArea) => HostArea | undefined): void {
+  change(start: HostAddress, end: HostAddress, inside: (area: TracedArea) => TracedArea | undefined): void {
     const parts = this.#areas.flatMap((area) => {
       if (area.end <= start || area.start >= end) {
         return [area];
       }
-      const part = (from: number, to: number): HostArea => ({
-        ...area, start: from, end: to, ...(area.physical === undefined ? {} : { physical: area.physical + (from - area.start) }),
-      });
-      const middle = inside(part(Math.max(start, area.start), Math.min(end, area.end)));
+      const middle = inside(partOf(area, Math.max(start, area.start), Math.min(end, area.end)));
       return [
-        ...(area.start < start ? [part(area.start, start)] : []),
+        ...(area.start < start ? [partOf(area, area.start, start)] : []),
         ...(middle === undefined ? [] : [middle]),
-        ...(area.end > end ? [part(end, area.end)] : []),
+        ...(area.end > end ? [partOf(area, end, area.end)] : []),
       ];
     });
     this.#areas.splice(0, this.#areas.length, ...parts);
   }
 
+  /** mremap: what lies in a range goes to another address; what is beyond the old size is like its end. */
+  move(from: HostAddress, bytes: number, to: HostAddress, newBytes: number): void {
+    const moved: TracedArea[] = [];
+    this.change(from, from + bytes, (area) => {
+      moved.push(area);
+      return undefined;
+    });
+    this.remove(to, to + newBytes);
+    for (const area of moved.filter(({ start }) => start - from < newBytes)) {
+      const last = area.end === from + bytes;
+      const end = last ? to + newBytes : Math.min(area.end - from + to, to + newBytes);
+      this.#areas.push({ ...area, start: area.start - from + to, end });
+    }
+  }
+
+  /** Whether any of a range is an area. */
+  knows(start: HostAddress, end: HostAddress): boolean {
+    return this.#areas.some((area) => area.start < end && start < area.end);
+  }
+
   areaAt(hva: HostAddress): HostArea | undefined {
-    return this.#areas.find(({ start, end }) => start <= hva && hva < end);
+    const area = this.#areas.find(({ start, end }) => start <= hva && hva < end);
+    if (area?.accessible !== true) {
+      return undefined;
+    }
+    const type = this.telling?.memory;
+    if (area.kind !== 'device' || type === undefined || type === area.memory || this.telling?.phys === undefined) {
+      return area;
+    }
+    // VM_ALLOW_ANY_UNCACHED (VFIO), or memory that the kernel maps as cacheable: the VMM's calls do not show it.
+    this.count('device memory type');
+    const told = { ...area, memory: type };
+    this.change(area.start, area.end, () => told);
+    return told;
   }
 
   /** A notifier: nothing of the range is known any more. */
@@ -115,7 +150,7 @@ export class TracedHost implements HostMemory {
     if (area === undefined || (write && !area.writable)) {
       return undefined;
     }
-    if (call === undefined && fact === undefined) {
+    if (call === undefined && fact === undefined && area.physical === undefined) {
       this.asked = true;
       return undefined;
     }
@@ -185,12 +220,23 @@ export class TracedHost implements HostMemory {
     const start = alignDown(hva, Math.log2(bytes));
     const first = physical - (hva - start);
     if (first % bytes !== 0) {
-      const sentence = `The host page at user address ${hva.toString(16)} has ${bytes} bytes, and its physical address ${physical.toString(16)} lies otherwise in such a page.`;
-      this.misfits.push({ sentence });
+      this.misfits.push({ sentence: `The host page at user address ${hex(hva)} has ${bytes} bytes, and its physical address ${hex(physical)} lies otherwise in such a page.` });
     }
     const facts = this.#facts.get(bytes) ?? new Map<number, Fact>();
     this.#facts.set(bytes, facts);
     facts.set(start / bytes, { start, bytes, physical: first, leafBytes, writable });
+    this.touch(start, start + bytes);
+  }
+
+  /** A range may have pages from here on. */
+  touch(start: HostAddress, end: HostAddress): void {
+    if (this.#areas.some((area) => !area.touched && area.start < end && start < area.end)) {
+      this.#areas.forEach((area, i) => {
+        if (area.start < end && start < area.end) {
+          this.#areas[i] = { ...area, touched: true };
+        }
+      });
+    }
   }
 
   #factAt(hva: HostAddress): Fact | undefined {
@@ -202,4 +248,8 @@ export class TracedHost implements HostMemory {
     }
     return undefined;
   }
+}
+
+function partOf(area: TracedArea, start: HostAddress, end: HostAddress): TracedArea {
+  return { ...area, start, end, ...(area.physical === undefined ? {} : { physical: area.physical + (start - area.start) }) };
 }

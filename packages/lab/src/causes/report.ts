@@ -28,9 +28,11 @@ export interface CausesReport {
   readonly cpu: string;
   /** The kernel profile in use. */
   readonly profile: string;
+  /** What the kernel's own calls say of it that its version does not, in words. */
+  readonly kernelGiven: readonly string[];
   readonly vtcr: { readonly ours: string; readonly kernel: string };
   readonly vmid: { readonly ours: number; readonly kernel: number };
-  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number }[];
+  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number; readonly lost: number }[];
   /** Causes by name. */
   readonly causes: Readonly<Record<string, number>>;
   readonly calls: Readonly<Record<string, CallCount>>;
@@ -55,7 +57,8 @@ export function causesText(report: CausesReport): string {
   const { totals, vtcr, vmid } = report;
   const lines = [
     `Replay of ${report.run} by its causes: ${report.kernel}, ${report.cpu}; policy of Linux ${report.profile}`,
-    ...report.traces.map(({ name, events, torn }) => `${name}: ${counted(events, 'event')}${torn === 0 ? '' : `, ${counted(torn, 'torn line')}`}`),
+    ...report.traces.map(({ name, events, torn, lost }) => `${name}: ${counted(events, 'event')}${torn === 0 ? '' : `, ${counted(torn, 'torn line')}`}${lost === 0 ? '' : `, ${counted(lost, 'lost event')}`}`),
+    ...report.kernelGiven.map((sentence) => `the trace tells of this kernel: ${sentence}`),
     `VTCR_EL2 ${vtcr.ours}${vtcr.ours === vtcr.kernel ? ", the kernel's" : `, the kernel's ${vtcr.kernel}`}; VMID ${vmid.ours}${vmid.ours === vmid.kernel ? '' : `, the kernel's ${vmid.kernel}`}`,
     `causes: ${list(report.causes)}`,
     ...Object.entries(report.calls).map(([name, { equal, total }]) => `  ${name.padEnd(28)} ${ofTotal(equal, total)}`),

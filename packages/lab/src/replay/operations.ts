@@ -76,7 +76,7 @@ function attributes(prot: bigint, rules: KernelRules): Outcome<AttributeRequest>
 }
 
 function mapStage2({ table }: LiveTable, fields: TraceFields<'s2_map'>, rules: KernelRules): Outcome<unknown> {
-  const { addr, size, phys, prot, flags } = fields;
+  const { addr, size, phys, prot, flags = 0 } = fields;
   const request = attributes(prot, rules);
   if (request.kind !== 'done') {
     return request;

@@ -12,7 +12,7 @@ interface ProtBits {
   readonly normalNc: bigint;
 }
 
-/** Linux arch/arm64/include/asm/kvm_pgtable.h, enum kvm_pgtable_prot: 6.12 and 7.2. */
+/** Linux arch/arm64/include/asm/kvm_pgtable.h, enum kvm_pgtable_prot: up to 6.18, and since. */
 const LAYOUTS: Readonly<Record<ProtLayout, ProtBits>> = {
   'x': { px: 1n, ux: 1n, write: 2n, read: 4n, device: 8n, normalNc: 0x10n },
   'px-ux': { px: 1n, ux: 2n, write: 4n, read: 8n, device: 0x10n, normalNc: 0x20n },
@@ -21,9 +21,8 @@ const LAYOUTS: Readonly<Record<ProtLayout, ProtBits>> = {
 /** KVM_PGTABLE_PROT_SW0…3 stand at bits 55 to 58, where the descriptor has them. */
 const SOFTWARE_SHIFT = 55n;
 
-/** Kernels up to this one have one execute bit, and from the other on two; in between the values decide. */
-const LAST_X = 6012;
-const FIRST_PX_UX = 7002;
+/** FEAT_XNX came with 6.19: one execute bit before, two since. A kernel whose version is not told is known by its values. */
+const FIRST_PX_UX = 6019;
 
 /**
  * The layout in use. A mapping is readable but for a guest hypervisor's odd ones, and R is bit 3 in one layout; in the other that bit is
@@ -35,8 +34,8 @@ const FIRST_PX_UX = 7002;
 export function protLayoutOf(kernel: string, withBit3: number, values: number): ProtLayout {
   const version = /\b(\d+)\.(\d+)\.\d/.exec(kernel);
   const number = version === null ? undefined : Number(version[1]) * 1000 + Number(version[2]);
-  if (number !== undefined && (number <= LAST_X || number >= FIRST_PX_UX)) {
-    return number <= LAST_X ? 'x' : 'px-ux';
+  if (number !== undefined) {
+    return number < FIRST_PX_UX ? 'x' : 'px-ux';
   }
   return 2 * withBit3 > values ? 'px-ux' : 'x';
 }
@@ -52,6 +51,12 @@ export function permissionsOf(prot: bigint, layout: ProtLayout): Permissions {
   const bits = LAYOUTS[layout];
   const has = (mask: bigint): boolean => (prot & mask) !== 0n;
   return { read: has(bits.read), write: has(bits.write), px: has(bits.px), ux: has(bits.ux) };
+}
+
+/** Write permission and memory type that a value asks for. */
+export function protectionOf(prot: bigint, layout: ProtLayout): { readonly write: boolean; readonly memory: 'normal' | 'device' | 'normal-nc' } {
+  const { write, device, normalNc } = LAYOUTS[layout];
+  return { write: (prot & write) !== 0n, memory: (prot & device) !== 0n ? 'device' : (prot & normalNc) !== 0n ? 'normal-nc' : 'normal' };
 }
 
 export function softwareOf(prot: bigint): number {

@@ -89,7 +89,7 @@ export interface ReplayReport {
   readonly kernel: string;
   readonly cpu: string;
   readonly prot: ProtLayout;
-  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number }[];
+  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number; readonly lost: number }[];
   /** In the order of their marks, up to the one asked for. */
   readonly checkpoints: readonly CheckpointComparison[];
   readonly operations: Readonly<Record<string, OperationCount>>;
@@ -116,7 +116,7 @@ export function replayText(report: ReplayReport): string {
   const { totals } = report;
   const lines = [
     `Replay of ${report.run}: ${report.kernel}, ${report.cpu}`,
-    ...report.traces.map(({ name, events, torn }) => `${name}: ${counted(events, 'event')}${torn === 0 ? '' : `, ${torn} torn`}`),
+    ...report.traces.map(({ name, events, torn, lost }) => `${name}: ${counted(events, 'event')}${torn === 0 ? '' : `, ${torn} torn`}${lost === 0 ? '' : `, ${lost} lost`}`),
     ...operationLines(report),
     '',
     ...report.checkpoints.flatMap(checkpointLines),

@@ -1,6 +1,7 @@
 import { type ByteSource, type Failure, type Outcome, type PhysicalReader, done, refused } from '@granule/contract';
 import {
-  inflate, isGzip, linesOf, openImage as openMemory, readRegisters, readRunFile, readStepsFile, type RegistersFile, type RunFile, type StepsFile,
+  inflate, isGzip, linesOf, openImage as openMemory, readRegisters, readRunFile, readSlotsFile, readStepsFile, type RegistersFile, type RunFile, type SlotsFile,
+  type StepsFile,
 } from '@granule/snapshot';
 
 /** A run directory: its files by name. Undefined: there is no such file. */
@@ -50,6 +51,11 @@ export function readAbout(files: RunFiles): Outcome<RunFile> {
 /** What userspace did; undefined where the run does not tell. */
 export function readSteps(files: RunFiles): Outcome<StepsFile | undefined> {
   return readText(files, 'steps.json', readStepsFile);
+}
+
+/** The memory slots of the VM; undefined where the run does not tell. */
+export function readSlots(files: RunFiles): Outcome<SlotsFile | undefined> {
+  return readText(files, 'slots.json', readSlotsFile);
 }
 
 /** Lines of a text of the run; undefined where it has none of that name. */

@@ -17,12 +17,14 @@ export interface TraceCount {
   events: number;
   /** Lines that are not an event, and known events whose fields are torn or beyond 2^53. */
   torn: number;
+  /** Events that the kernel says it lost. */
+  lost: number;
 }
 
 /** Reads the traces of a run in order, once per call; `counts` gets an entry for each. */
 export function* eventsOf(traces: readonly TraceFile[], counts: TraceCount[] = []): Generator<TracedEvent> {
   for (const { name, content } of traces) {
-    const count: TraceCount = { name, events: 0, torn: 0 };
+    const count: TraceCount = { name, events: 0, torn: 0, lost: 0 };
     counts.push(count);
     const trace = readTrace(content);
     for (const source of trace) {
@@ -34,6 +36,7 @@ export function* eventsOf(traces: readonly TraceFile[], counts: TraceCount[] = [
       yield { trace: name, line: source.line, source, decoded };
     }
     count.torn += trace.skipped;
+    count.lost = trace.lost;
   }
 }
 

@@ -1,0 +1,93 @@
+import type { Outcome } from '@granule/contract';
+import type { Vm, VmOptions } from '@granule/kvm';
+import type { LiveTable } from '../replay/operations.js';
+import type { PlacedTable } from '../replay/kernel-tables.js';
+import type { ProtLayout } from '../replay/prot.js';
+import type { TracedEvent } from '../replay/trace-pass.js';
+import { CallRecorder, type Call } from './calls.js';
+import { CallComparison } from './compare.js';
+import { TracedHost } from './host.js';
+import type { CallDifference } from './report.js';
+import type { PlacedStep } from './steps.js';
+
+/** What is known of a run before its first event. */
+export interface PolicyInput extends Pick<VmOptions, 'backend' | 'kernel' | 'host'> {
+  readonly placed: PlacedTable;
+  /** What the trace says of the kernel, other than its version does. */
+  readonly kernelGiven: readonly string[];
+  readonly layout: ProtLayout;
+  /** Bytes above which the whole instruction cache is invalidated. */
+  readonly icacheLimit: number;
+  /** Size of the VM's IPA space as the run says it, for a KVM_CREATE_VM whose type was not recorded. */
+  readonly ipaBits: number;
+  readonly tableBytes: number;
+  /** Names of the calls that occur in the trace. */
+  readonly traced: ReadonlySet<string>;
+  /** Tasks that enter a guest. */
+  readonly guestTasks: ReadonlySet<number>;
+  /** Pages of a dirty log as the VMM got it, IPAs; undefined: not recorded. */
+  dirtyLog(step: PlacedStep): readonly number[] | undefined;
+}
+
+export type Where = Pick<TracedEvent, 'trace' | 'line'>;
+
+/** What a replay by causes has at one point of a run: the VM, the host's memory, and what was found so far. */
+export class Session {
+  readonly comparison: CallComparison;
+  readonly hostMemory: TracedHost;
+  readonly recorder: CallRecorder;
+  readonly sizes: { readonly page: number; readonly pmd: number };
+  /** Causes by name. */
+  readonly causes: Record<string, number> = {};
+  readonly dirtyPages = { equal: 0, total: 0 };
+  /** What the run does not tell, by sentence: what and why. */
+  readonly unknown = new Map<string, { readonly what: string; readonly reason: string; count: number }>();
+  vm: Vm | undefined;
+  live: LiveTable | undefined;
+  /** The machine refuses the VM: nothing more can be replayed. */
+  problem: Outcome<never> | undefined;
+  #pid = 0;
+  #cause = '';
+  #at: Where = { trace: '', line: 0 };
+
+  constructor(readonly input: PolicyInput) {
+    const { pageShift, stride } = input.placed.like.format.geometry;
+    this.sizes = { page: 2 ** pageShift, pmd: 2 ** (pageShift + stride) };
+    this.comparison = new CallComparison(input.traced);
+    this.recorder = new CallRecorder((call) => this.#made(call), input.layout, { icacheLimit: input.icacheLimit });
+    this.hostMemory = new TracedHost(this.sizes.page, this.sizes.pmd);
+  }
+
+  /** The cause under way. */
+  get cause(): string {
+    return this.#cause;
+  }
+
+  #made(call: Call): void {
+    const { addr, size = 1 } = call.fields;
+    if (typeof addr === 'number' && typeof size === 'number') {
+      this.live?.touches.push({ operation: call.event, trace: this.#at.trace, line: this.#at.line, start: addr, end: addr + size });
+    }
+    this.comparison.expect(this.#pid, { call, cause: this.#cause, at: this.#at });
+  }
+
+  /** Runs a part of the policy; its calls belong to a task and a cause. */
+  run<T>(pid: number, at: Where, cause: string, part: () => T): T {
+    [this.#pid, this.#cause, this.#at] = [pid, cause, at];
+    return part();
+  }
+
+  count(cause: string): void {
+    this.causes[cause] = (this.causes[cause] ?? 0) + 1;
+  }
+
+  undetermined(what: string, reason: string): void {
+    const entry = this.unknown.get(what) ?? { what, reason, count: 0 };
+    this.unknown.set(what, entry);
+    entry.count += 1;
+  }
+
+  note({ trace, line }: Where, difference: Omit<CallDifference, 'trace' | 'line'>): void {
+    this.comparison.note({ trace, line, ...difference });
+  }
+}
