@@ -1,4 +1,4 @@
-import { type Outcome, done, retry } from '@granule/contract';
+import { type Outcome, done, notModelled, retry } from '@granule/contract';
 import { alignDown, hex, type InputAddress } from '@granule/geometry/bits';
 import { levelShift } from '@granule/geometry';
 import { mappingSize, supportsBlock, withinGuestBlock } from './block-size.js';
@@ -27,6 +27,8 @@ export type Handled =
   | { readonly did: 'forwarded'; readonly esr: bigint }
   /** A cache maintenance operation on no memory: the guest goes on behind it. */
   | { readonly did: 'skipped' }
+  /** The VMM gets a signal: the memory is faulty. */
+  | { readonly did: 'signalled'; readonly address: InputAddress }
   /** An external abort, which is the host's business. */
   | { readonly did: 'host-external-abort' };
 
@@ -39,10 +41,13 @@ const SOURCE = 'Linux kvm_handle_guest_abort';
 
 /**
  * What KVM does with a stage-2 abort. Order of the checks as in Linux: external abort; address beyond the host's limit or the VM's IPA space; kind of
- * fault; a nested guest's address through the guest hypervisor's stage 2, whose faults are forwarded; no slot, or a write to a read-only one (instruction fetch, stage-1 walk and cache maintenance apart, that is MMIO); access flag; mapping.
+ * fault; a nested guest's address through the guest hypervisor's stage 2, whose faults are forwarded; no slot, or a write to a read-only one (instruction
+ * fetch, stage-1 walk and cache maintenance apart, that is MMIO); access flag; mapping.
  *
- * `retry`: nothing done, the guest faults again. Refused: `abort.unsupported`, `abort.read-permission`, `abort.host-fault`, `abort.uncacheable`, and what
- * the page-table core refuses.
+ * `retry`, the guest faults again: `abort.invalidated` (a notifier came between), `map.already-mapped`, `leaf.none` (another vCPU, or the host, was there
+ * first); also the exclusive and atomic accesses that a change of type made fail come here as any fault. Refused: `abort.unsupported`, `abort.no-syndrome`,
+ * `abort.read-permission`, `abort.no-pages`, `abort.host-fault`, `abort.uncacheable`, `abort.tags`, and what the page-table core refuses. Not modelled:
+ * `abort.pkvm`.
  */
 export function guestAbort(vm: Vm, vcpu: Vcpu, registers: AbortRegisters, options: AbortOptions = {}): Outcome<Handled> {
   const abort = decodeAbort(registers);
@@ -51,7 +56,7 @@ export function guestAbort(vm: Vm, vcpu: Vcpu, registers: AbortRegisters, option
   }
   const stage2 = vm.nested?.stage2Of(vcpu) ?? vm;
   if (abort.cause === 'translation' && abort.ipa >= stage2.ipaLimit) {
-    return done({ did: 'injected', exception: abort.ipa >= 2 ** vm.host.features.paBits ? 'address-size' : externalAbort(abort) });
+    return done({ did: 'injected', exception: abort.ipa >= 2 ** vm.hostIpaBits ? 'address-size' : externalAbort(abort) });
   }
   if (!['translation', 'permission', 'access-flag', 'exclusive'].includes(abort.cause)) {
     return refuse('abort.unsupported', `ESR ${hex(registers.esr, 8)} is no fault that KVM handles.`, SOURCE);
@@ -93,6 +98,10 @@ function withoutMemory(vm: Vm, abort: Abort, ipa: InputAddress, slot: Slot | und
   if (access === undefined) {
     const { esr, far, pc = 0n } = registers;
     vm.tell({ event: 'kvm_mmio_nisv', fields: { ipa, esr, far, pc } });
+    if (vm.options.nisvToUser !== true) {
+      const sentence = `The access at ${hex(ipa)} has no memory behind it and no syndrome of the instruction (ISV = 0), and the VMM did not ask for such.`;
+      return refuse('abort.no-syndrome', sentence, 'Linux io_mem_abort: -ENOSYS');
+    }
   } else {
     vm.tell({ event: 'kvm_mmio', fields: { access: write ? 'write' : 'unsatisfied-read', length: access.bytes, gpa: ipa } });
   }
@@ -119,26 +128,36 @@ function memoryAbort(vm: Vm, vcpu: Vcpu, abort: Abort, place: MemoryPlace, since
   if (permission && !abort.write && !abort.execute) {
     return refuse('abort.read-permission', `A read at ${hex(abort.ipa)} took a permission fault; KVM never takes read permission away.`, 'Linux user_mem_abort');
   }
+  if (vm.options.protection !== undefined && vm.options.protection !== 'none') {
+    const sentence = 'Under pKVM the stage 2 of a VM belongs to EL2, which maps what the host shares or donates by hypercall.';
+    return notModelled('abort.pkvm', sentence, 'Linux pkvm_mem_abort, arch/arm64/kvm/pkvm.c');
+  }
+  if (!permission || (slot.dirty !== undefined && abort.write)) {
+    const none = topUp(vm, vcpu, stage2);
+    if (none !== undefined) {
+      return none;
+    }
+  }
   const hva = slot.hva + (alignDown(place.ipa, vm.format.geometry.pageShift) - slot.ipa);
   const area = vm.options.hostMemory.areaAt(hva);
   if (area === undefined) {
     return refuse('abort.host-fault', `The VMM has nothing mapped at ${hex(hva)}, behind ${hex(place.ipa)}.`, 'Linux user_mem_abort: -EFAULT');
-  }
-  if (!permission || (slot.dirty !== undefined && abort.write)) {
-    topUp(vcpu, stage2);
   }
   const granule = permission && abort.level !== undefined ? 2 ** levelShift(vm.host.granule, abort.level) : undefined;
   const size = withinGuestBlock(mappingSize(vm, slot, area, hva), limits?.maxBytes, vm.sizes);
   const shift = Math.log2(size.bytes);
   const fault = { ...place, vm, abort, area, granule };
   const page = vm.options.hostMemory.page(alignDown(hva, shift), abort.write);
-  if (vm.invalidations !== since) {
+  if (vm.invalidations !== since || vm.invalidating > 0) {
     return retry('abort.invalidated', `The host changed its mapping of ${hex(hva)} meanwhile; the guest faults again.`, 'Linux mmu_invalidate_retry: -EAGAIN');
   }
   if (page === undefined || (abort.write && !page.writable)) {
     return refuse('abort.host-fault', `The host has no page for ${abort.write ? 'a write' : 'a read'} at ${hex(hva)}.`, 'Linux user_mem_abort: -EFAULT');
   }
-  const unfit = uncacheable(fault);
+  if (page.poisoned === true) {
+    return done({ did: 'signalled', address: alignDown(place.address, shift) });
+  }
+  const unfit = uncacheable(fault) ?? withoutTags(fault);
   if (unfit !== undefined) {
     return unfit;
   }
@@ -146,11 +165,19 @@ function memoryAbort(vm: Vm, vcpu: Vcpu, abort: Abort, place: MemoryPlace, since
   return commit(fault, vcpu, adjusted(fault, hva, { address, ipa, bytes: size.bytes, page, pagesOnly: size.pagesOnly }));
 }
 
-/** kvm_mmu_topup_memory_cache: filled to capacity where fewer are left than one mapping may take, a table for each level but the first. */
-function topUp({ cache }: Vcpu, { format }: Stage2): void {
-  if (cache.objects < format.geometry.levels - 1) {
-    cache.objects = cache.capacity;
+/**
+ * kvm_mmu_topup_memory_cache: where fewer are left than one mapping may take, a table for each level but the first, filled to capacity, or as far as there are
+ * pages; too few then: -ENOMEM, and what was taken stays for the next time.
+ */
+function topUp(vm: Vm, { cache }: Vcpu, { format }: Stage2): Outcome<Handled> | undefined {
+  const minimum = format.geometry.levels - 1;
+  if (cache.objects >= minimum) {
+    return undefined;
   }
+  cache.objects += Math.min(cache.capacity - cache.objects, vm.freePages);
+  return cache.objects >= minimum
+    ? undefined
+    : refuse('abort.no-pages', `A fault needs ${minimum} table pages set aside, and there are ${cache.objects}.`, 'Linux __kvm_mmu_topup_memory_cache: -ENOMEM');
 }
 
 interface Target {
@@ -162,9 +189,21 @@ interface Target {
   readonly pagesOnly: boolean;
 }
 
+/** How the memory of a fault is mapped: cacheable device memory as Device by kernels that do not know it. */
+function memoryOf({ vm, area }: Pick<Fault, 'vm' | 'area'>): HostArea['memory'] {
+  return area.kind === 'device' && area.memory === 'normal' && vm.kernel.cacheableDevice === 'as-device' ? 'device' : area.memory;
+}
+
+/** A VM with tags maps no memory that cannot have them; permission faults need not look. */
+function withoutTags({ vm, abort, area }: Fault): Outcome<Handled> | undefined {
+  return vm.options.mte === true && area.tags === false && abort.cause !== 'permission' && memoryOf({ vm, area }) === 'normal'
+    ? refuse('abort.tags', `The memory behind ${hex(abort.ipa)} cannot have tags, and the VM has FEAT_MTE.`, 'Linux user_mem_abort: -EFAULT')
+    : undefined;
+}
+
 /** Instruction fetch from memory that is not cacheable; cacheable device memory on a machine that needs maintenance for it. */
 function uncacheable({ vm, abort, area }: Fault): Outcome<Handled> | undefined {
-  if (area.memory !== 'normal') {
+  if (memoryOf({ vm, area }) !== 'normal') {
     return abort.execute ? done({ did: 'injected', exception: 'external-instruction-abort' }) : undefined;
   }
   const { s2fwb, dic } = vm.host.features;
@@ -179,7 +218,7 @@ function uncacheable({ vm, abort, area }: Fault): Outcome<Handled> | undefined {
  */
 function adjusted({ vm, area, slot, granule }: Fault, hva: HostAddress, target: Target): Target {
   const { page, pmd } = vm.sizes;
-  const device = area.kind === 'device' && vm.kernel.deviceBlocks === 'area';
+  const device = area.kind === 'device' && vm.kernel.deviceBlocks !== 'host-leaf';
   if (target.bytes !== page || target.pagesOnly || device) {
     return target;
   }
@@ -209,7 +248,11 @@ function commit(fault: Fault, vcpu: Vcpu, { address, ipa, bytes, page }: Target)
   } else {
     const { taken } = stage2.table.memory;
     const tagged = limits === undefined ? prot : { ...prot, software: limits.level };
-    outcome = stage2.map(address, bytes, page.physical, tagged, { ...boundsOf(slot, area, page), at: ipa });
+    const less = cleansLess(vm, vcpu);
+    if (less && prot.execute !== false) {
+      vm.options.sink?.effect({ type: 'cmo', op: 'ic-ivau', to: 'pou', address: page.physical, bytes });
+    }
+    outcome = stage2.map(address, bytes, page.physical, tagged, { ...boundsOf(slot, area, page), at: ipa }, less ? WITHOUT_CMO : {});
     vcpu.cache.objects = Math.max(0, vcpu.cache.objects - Math.max(0, stage2.table.memory.taken - taken));
   }
   if (outcome.kind !== 'done') {
@@ -221,20 +264,28 @@ function commit(fault: Fault, vcpu: Vcpu, { address, ipa, bytes, page }: Target)
   return done(granule === bytes ? { did: 'relaxed', address } : { did: 'mapped', address, bytes });
 }
 
+const WITHOUT_CMO = { skip: { cmo: true } } as const;
+
+/** 4.x: a guest whose caches are on sees what the host's caches hold, so that nothing is cleaned for it (coherent_cache_guest_page). */
+function cleansLess({ kernel }: Vm, { cachesOn }: Vcpu): boolean {
+  return kernel.cleansAtFault === 'caches-off' && cachesOn;
+}
+
 function relaxFlags({ kernel }: Vm): { readonly flags?: number } {
   return kernel.relaxFlags === undefined ? {} : { flags: kernel.relaxFlags };
 }
 
 /** kvm_s2_fault_compute_prot; in a shadow no more than the guest hypervisor's entry permits (adjust_nested_fault_perms, adjust_nested_exec_perms). */
 function protectionOf({ vm, abort, slot, area, limits }: Fault, page: HostPage): Protection {
-  const device = area.memory !== 'normal';
+  const memory = memoryOf({ vm, area });
+  const device = memory !== 'normal';
   const write = page.writable && !slot.readonly && (device || slot.dirty === undefined || abort.write);
-  const execute = !device && (abort.execute || vm.host.features.dic);
+  const execute = !device && (abort.execute || vm.host.features.dic || vm.kernel.alwaysExecutable);
   if (limits === undefined) {
-    return { read: true, write, execute, memory: area.memory };
+    return { read: true, write, execute, memory };
   }
   const [el1, el0] = [execute && limits.executeEl1, execute && limits.executeEl0];
-  return { read: limits.read, write: write && limits.write, execute: el1 === el0 ? el1 : el1 ? 'el1' : 'el0', memory: area.memory };
+  return { read: limits.read, write: write && limits.write, execute: el1 === el0 ? el1 : el1 ? 'el1' : 'el0', memory };
 }
 
 /** The slot, and the host page (device memory: the VMA) that lies behind. */

@@ -1,7 +1,7 @@
 import type { InputAddress } from '@granule/geometry/bits';
 import { alignDown } from '@granule/geometry/bits';
 import type { HostAddress, HostArea } from './host-memory.js';
-import { type BlockSizes, blockSizes, type HostProfile, type KernelProfile } from './profile.js';
+import type { BlockSizes, KernelProfile } from './profile.js';
 import type { Slot } from './slots.js';
 
 /** How large a mapping a fault may ask for. */
@@ -39,12 +39,12 @@ function deviceBytes(area: HostArea, hva: HostAddress, sizes: readonly number[],
  * it; else a page, that may become a transparent huge page. Source: Linux user_mem_abort (kvm_s2_fault_get_vma_info).
  */
 export function mappingSize(
-  { host, kernel }: { readonly host: HostProfile; readonly kernel: KernelProfile },
+  { kernel, sizes }: { readonly kernel: KernelProfile; readonly sizes: BlockSizes },
   slot: Slot,
   area: HostArea,
   hva: HostAddress,
 ): MappingSize {
-  const { page, pmd, largest } = blockSizes(host.granule);
+  const { page, pmd, largest } = sizes;
   const blocks = largest > pmd ? [largest, pmd] : [pmd];
   if (slot.dirty !== undefined) {
     return { bytes: page, pagesOnly: true };

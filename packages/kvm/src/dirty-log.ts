@@ -2,63 +2,11 @@ import { type Outcome, done, DONE } from '@granule/contract';
 import { hex, type InputAddress } from '@granule/geometry/bits';
 import { bounds, type DirtyBitmap, WORD_PAGES } from './dirty-bitmap.js';
 import { refuse } from './errno.js';
-import type { MemoryRegion, PlannedChange, Slot, SlotChange } from './slots.js';
-import { unmapSlot } from './unmap.js';
+import type { Slot } from './slots.js';
 import type { Vm } from './vm.js';
 
-/**
- * KVM_SET_USER_MEMORY_REGION. A slot that goes or moves is unmapped; where dirty logging begins the slot is write-protected and its blocks are split eagerly
- * (unless it begins all dirty); where it ends nothing is collapsed or unmapped. Refused: `slot.*`.
- */
-export function setMemoryRegion(vm: Vm, region: MemoryRegion): Outcome<SlotChange> {
-  const planned = vm.slots.plan(region);
-  if (planned.kind !== 'done') {
-    return planned;
-  }
-  const { change, old, slot } = planned.value;
-  if (slot?.dirty !== undefined && change !== 'none' && hasDevice(vm, slot)) {
-    return refuse('slot.device-logging', `Slot ${slot.id} has device memory behind it, whose pages cannot be logged.`, 'Linux kvm_arch_prepare_memory_region');
-  }
-  if (old !== undefined && (change === 'delete' || change === 'move')) {
-    unmapSlot(vm, old);
-  }
-  if (change !== 'none') {
-    vm.slots.commit(planned.value);
-    changeLogging(vm, planned.value);
-  }
-  return done(change);
-}
-
-function hasDevice(vm: Vm, { hva, size }: Slot): boolean {
-  for (let at = hva; at < hva + size; ) {
-    const area = vm.options.hostMemory.areaAt(at);
-    if (area?.kind === 'device') {
-      return true;
-    }
-    at = area?.end ?? at + vm.sizes.page;
-  }
-  return false;
-}
-
-/** kvm_arch_commit_memory_region. */
-function changeLogging(vm: Vm, { old, slot }: PlannedChange): void {
-  if (slot?.dirty === undefined || old?.dirty !== undefined) {
-    if (old?.dirty !== undefined) {
-      vm.splitCache = 0;
-    }
-    return;
-  }
-  if (vm.manualDirtyLog === 'initially-set') {
-    slot.dirty.fill();
-    return;
-  }
-  writeProtect(vm, slot.ipa, slot.ipa + slot.size);
-  vm.flushRange(slot.ipa, slot.size);
-  splitBlocks(vm, slot.ipa, slot.ipa + slot.size);
-}
-
 /** Takes write permission from a range, shadows included; the caller owes the invalidation (stage2_wp_range). */
-function writeProtect(vm: Vm, start: InputAddress, end: InputAddress): void {
+export function writeProtectRange(vm: Vm, start: InputAddress, end: InputAddress): void {
   vm.inChunks(start, end, (addr, size) => {
     vm.tell({ event: 's2_wrprotect', fields: { addr, size } });
     return vm.table.writeProtect(addr, size);
@@ -76,32 +24,42 @@ export function splitCacheCapacity(vm: Vm): number {
   return gigantic + Math.ceil(vm.splitChunk / pmd);
 }
 
-/** Splits the blocks of a range by chunks, as far as the cache goes (kvm_mmu_split_huge_pages). */
-function splitBlocks(vm: Vm, start: InputAddress, end: InputAddress): void {
+/**
+ * Splits the blocks of a range by chunks: before each the cache is filled to its capacity, as far as there are table pages. Best effort: it stops where pages run
+ * out, and what was split stays so (kvm_mmu_split_huge_pages). Refused: `split.no-pages`, which Linux does not pass on to the VMM.
+ */
+export function splitHugePages(vm: Vm, start: InputAddress, end: InputAddress): Outcome<undefined> {
   const { splitChunk } = vm;
   if (splitChunk === 0) {
-    return;
+    return DONE;
   }
   const capacity = splitCacheCapacity(vm);
   for (let addr = start; addr < end; ) {
     const next = Math.min(addr - (addr % splitChunk) + splitChunk, end);
-    vm.splitCache = capacity;
+    vm.splitCache = Math.min(capacity, vm.splitCache + vm.freePages);
+    if (vm.splitCache < capacity) {
+      return refuse('split.no-pages', `${vm.splitCache} of the ${capacity} pages of the split cache can be had at ${hex(addr)}.`, 'Linux kvm_mmu_split_huge_pages');
+    }
     vm.tell({ event: 's2_split', fields: { addr, size: next - addr } });
     const { taken } = vm.table.memory;
     const outcome = vm.table.split(addr, next - addr, { mode: 'linux', budget: capacity });
     vm.splitCache -= vm.table.memory.taken - taken;
     if (outcome.kind !== 'done') {
-      return;
+      return outcome;
     }
     addr = next;
   }
+  return DONE;
 }
 
 /**
- * KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE: 0, or a block size, before any slot is made. Refused: `split.chunk-size`, `split.chunk-late`.
+ * KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE: 0, or a block size, before any slot is made. Refused: `split.protected`, `split.chunk-size`, `split.chunk-late`.
  */
 export function setSplitChunk(vm: Vm, bytes: number): Outcome<undefined> {
   const { pmd, page, largest } = vm.sizes;
+  if (vm.options.protection !== undefined && vm.options.protection !== 'none') {
+    return refuse('split.protected', 'Under pKVM blocks are not split eagerly.', 'Linux kvm_vm_ioctl_enable_cap');
+  }
   if (bytes !== 0 && ![page, pmd, largest].includes(bytes)) {
     return refuse('split.chunk-size', `A chunk of ${hex(bytes)} bytes is not a block size of this host.`, 'Linux kvm_vm_ioctl_enable_cap');
   }
@@ -109,6 +67,19 @@ export function setSplitChunk(vm: Vm, bytes: number): Outcome<undefined> {
     return refuse('split.chunk-late', 'The chunk size must be set before the first slot.', 'Linux kvm_vm_ioctl_enable_cap');
   }
   vm.splitChunk = bytes;
+  return DONE;
+}
+
+/** KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 by its bits: 1 enable, 2 slots begin all dirty. Refused: `dirty-log.not-manual`, `dirty-log.initially-set`. */
+export function setManualDirtyLog(vm: Vm, bits: number): Outcome<undefined> {
+  if (!vm.kernel.clearDirtyLog) {
+    return refuse('dirty-log.not-manual', `Linux ${vm.kernel.version} has no KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.`, 'Linux kvm_vm_ioctl');
+  }
+  if (bits !== 0 && bits !== 1 && bits !== 3) {
+    const sentence = `Bits ${hex(bits, 1)} are not 0, 1 (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) or 3 (with KVM_DIRTY_LOG_INITIALLY_SET).`;
+    return refuse('dirty-log.initially-set', sentence, 'Linux kvm_vm_ioctl_enable_cap_generic');
+  }
+  vm.manualDirtyLog = bits === 0 ? 'off' : bits === 1 ? 'manual' : 'initially-set';
   return DONE;
 }
 
@@ -131,9 +102,9 @@ function protectWord(vm: Vm, slot: Slot, word: number, lo: number, hi: number): 
   const { page } = vm.sizes;
   const base = slot.ipa + word * WORD_PAGES * page;
   const [start, end] = [base + span[0] * page, base + (span[1] + 1) * page];
-  writeProtect(vm, start, end);
+  writeProtectRange(vm, start, end);
   if (vm.manualDirtyLog === 'initially-set') {
-    splitBlocks(vm, start, end);
+    splitHugePages(vm, start, end);
   }
 }
 
@@ -164,17 +135,17 @@ export function getDirtyLog(vm: Vm, id: number): Outcome<DirtyBitmap> {
 
 /**
  * KVM_CLEAR_DIRTY_LOG: forgets and write-protects the pages of a mask that are dirty. `first` is a multiple of 64 pages, and so is `count` unless it ends with
- * the slot. Refused: `dirty-log.*`.
+ * the slot. It works whether or not KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is enabled. Refused: `dirty-log.*`.
  */
 export function clearDirtyLog(vm: Vm, id: number, first: number, count: number, mask: (page: number) => boolean): Outcome<undefined> {
+  if (!vm.kernel.clearDirtyLog) {
+    return refuse('dirty-log.not-manual', `Linux ${vm.kernel.version} has no KVM_CLEAR_DIRTY_LOG.`, 'Linux kvm_vm_ioctl');
+  }
   const logged = loggedSlot(vm, id);
   if ('kind' in logged) {
     return logged;
   }
   const { slot, dirty } = logged;
-  if (vm.manualDirtyLog === 'off') {
-    return refuse('dirty-log.not-manual', 'KVM_CLEAR_DIRTY_LOG needs KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.', 'Linux kvm_vm_ioctl_clear_dirty_log');
-  }
   if (first % WORD_PAGES !== 0 || first + count > dirty.pages || (count % WORD_PAGES !== 0 && first + count !== dirty.pages)) {
     return refuse('dirty-log.range', `Pages ${first} to ${first + count} are not whole words of 64 pages inside slot ${id}.`, 'Linux kvm_clear_dirty_log_protect');
   }

@@ -3,7 +3,7 @@ import { refused } from '@granule/contract';
 
 /** Linux include/uapi/asm-generic/errno-base.h, errno.h. */
 const NUMBERS = {
-  ENOENT: 2, EAGAIN: 11, ENOMEM: 12, EFAULT: 14, EEXIST: 17, EINVAL: 22, ERANGE: 34,
+  EPERM: 1, ENOENT: 2, EAGAIN: 11, ENOMEM: 12, EFAULT: 14, EEXIST: 17, EINVAL: 22, ENOTTY: 25, ERANGE: 34, ENOSYS: 38,
 } as const;
 
 export type ErrnoName = keyof typeof NUMBERS;
@@ -14,6 +14,7 @@ export type ErrnoName = keyof typeof NUMBERS;
  */
 const ERRNO = {
   'vm.ipa-bits': 'EINVAL',
+  'vm.type': 'EINVAL',
   'slot.alignment': 'EINVAL',
   'slot.wraps': 'EINVAL',
   'slot.id': 'EINVAL',
@@ -22,20 +23,33 @@ const ERRNO = {
   'slot.immutable': 'EINVAL',
   'slot.overlap': 'EEXIST',
   'slot.beyond-ipa': 'EFAULT',
+  'slot.too-large': 'EINVAL',
   'slot.device-logging': 'EINVAL',
+  'slot.device-cacheable': 'EINVAL',
+  'slot.tags': 'EINVAL',
+  'slot.protected': 'EPERM',
   'dirty-log.no-slot': 'ENOENT',
   'dirty-log.off': 'ENOENT',
-  'dirty-log.not-manual': 'EINVAL',
+  'dirty-log.not-manual': 'ENOTTY',
+  'dirty-log.initially-set': 'EINVAL',
   'dirty-log.range': 'EINVAL',
   'split.chunk-size': 'EINVAL',
   'split.chunk-late': 'EINVAL',
+  'split.protected': 'EINVAL',
   'abort.unsupported': 'EFAULT',
   'abort.read-permission': 'EFAULT',
   'abort.host-fault': 'EFAULT',
   'abort.uncacheable': 'EFAULT',
+  'abort.tags': 'EFAULT',
+  'abort.no-syndrome': 'ENOSYS',
+  'abort.no-pages': 'ENOMEM',
   'hyp.va-exhausted': 'ENOMEM',
   'hyp.idmap-conflict': 'EINVAL',
+  'hyp.idmap-crosses-page': 'EINVAL',
   'hyp.not-shared': 'ENOENT',
+  'hyp.not-vmalloc': 'EINVAL',
+  'hyp.vmalloc': 'EINVAL',
+  'hyp.io-protected': 'EPERM',
   'range.beyond-ia': 'ERANGE',
   'pool.exhausted': 'ENOMEM',
   'split.no-pages': 'ENOMEM',

@@ -19,6 +19,8 @@ export interface HostArea {
   readonly writable: boolean;
   /** Of `start`; device memory. */
   readonly physical?: OutputAddress;
+  /** False: its pages cannot have allocation tags (no VM_MTE_ALLOWED); matters to a VM with tags alone. Default true. */
+  readonly tags?: boolean;
 }
 
 /** What the host's memory management answers for one address. */
@@ -28,11 +30,15 @@ export interface HostPage {
   readonly writable: boolean;
   /** Bytes of the entry that maps it in the host's own table. */
   readonly leafBytes: number;
+  /** Memory that the hardware reported as faulty: the VMM gets a signal instead of a mapping (KVM_PFN_ERR_HWPOISON). */
+  readonly poisoned?: boolean;
 }
 
 /** The host side of a VM: what a VMM has mapped. */
 export interface HostMemory {
   areaAt(hva: HostAddress): HostArea | undefined;
+  /** What VMAs have of a range, ascending; absent: found by asking {@link areaAt} page by page. */
+  areasIn?(start: HostAddress, end: HostAddress): readonly HostArea[];
   /**
    * The page at an address, made present for a read or a write (__kvm_faultin_pfn). Undefined: the host cannot make it so. A callee may unmap ranges
    * of the VM on its way (copy on write); the fault is then tried again.
@@ -65,6 +71,24 @@ export class Backing implements HostMemory {
   areaAt(hva: HostAddress): HostArea | undefined {
     const range = this.#at(hva);
     return range && { ...range, end: range.start + range.bytes };
+  }
+
+  areasIn(start: HostAddress, end: HostAddress): readonly HostArea[] {
+    const edges = this.#ranges.flatMap((each) => [each.start, each.start + each.bytes]).filter((at) => at > start && at < end);
+    const bounds = [...new Set([start, ...edges, end])].sort((a, b) => a - b);
+    const areas: HostArea[] = [];
+    let previous: BackingRange | undefined;
+    for (const [i, at] of bounds.slice(0, -1).entries()) {
+      const range = this.#at(at);
+      const piece = range && { ...range, start: at, end: bounds[i + 1], physical: range.physical + (at - range.start) };
+      if (piece !== undefined && range === previous) {
+        areas[areas.length - 1] = { ...areas[areas.length - 1], end: piece.end };
+      } else if (piece !== undefined) {
+        areas.push(piece);
+      }
+      previous = range;
+    }
+    return areas;
   }
 
   page(hva: HostAddress, write: boolean): HostPage | undefined {

@@ -9,20 +9,26 @@ import type { Vm } from './vm.js';
  */
 export type IoremapPolicy = 'pages' | 'pmd-blocks' | 'largest-block';
 
-const DEVICE = { read: true, write: true, execute: false, memory: 'device' } as const;
-
 /**
  * Maps device memory into a VM: one page-table call for each page or block. A failure undoes what was done. (What today's kernel maps of a passed-through
  * device it maps at faults instead: see guestAbort.)
  */
-export function ioremap(vm: Vm, ipa: InputAddress, physical: OutputAddress, size: number, policy: IoremapPolicy): Outcome<undefined> {
+export function ioremap(
+  vm: Vm,
+  ipa: InputAddress,
+  physical: OutputAddress,
+  size: number,
+  policy: IoremapPolicy,
+  { write = true }: { readonly write?: boolean } = {},
+): Outcome<undefined> {
   const { page, pmd, largest } = vm.sizes;
   if (ipa % page !== 0 || physical % page !== 0 || size % page !== 0) {
     throw new RangeError(`ioremap of ${hex(physical)} at ${hex(ipa)}, ${hex(size)} bytes: not whole pages`);
   }
+  const prot = { read: true, write, execute: false, memory: 'device' } as const;
   const bounds = { ipa: [ipa, ipa + size], physical: [physical, physical + size] } as const;
   if (policy === 'pages') {
-    const outcome = vm.map(ipa, size, physical, DEVICE, bounds, { shared: false, pages: true, eachPage: true });
+    const outcome = vm.map(ipa, size, physical, prot, bounds, { shared: false, pages: true, eachPage: true });
     if (outcome.kind !== 'done') {
       rollBack(vm, ipa, 'progress' in outcome ? outcome.progress : 0);
     }
@@ -31,7 +37,7 @@ export function ioremap(vm: Vm, ipa: InputAddress, physical: OutputAddress, size
   const sizes = policy === 'largest-block' && largest > pmd ? [largest, pmd] : [pmd];
   for (let done = 0; done < size; ) {
     const bytes = largestBlock(ipa + done, ipa + size, physical + done, sizes, page);
-    const outcome = vm.map(ipa + done, bytes, physical + done, DEVICE, bounds, { shared: false });
+    const outcome = vm.map(ipa + done, bytes, physical + done, prot, bounds, { shared: false });
     if (outcome.kind !== 'done') {
       rollBack(vm, ipa, done);
       return outcome;

@@ -3,16 +3,31 @@ import { entrySpan, hostLevels, type Granule } from '@granule/geometry';
 
 /** What one kernel version does its own way; everything else in this package is the same for all. */
 export interface KernelProfile {
-  /** `7.2`, `6.12`, `4.8`. */
+  /** `7.2`, `6.12`, `5.10`, `4.8`. */
   readonly version: string;
   /** Walker flags of s2_map in a guest fault: KVM_PGTABLE_WALK_SHARED 8; up to 6.x also HANDLE_FAULT 0x10 (inverted since). */
   readonly mapFlags: number;
   /** Walker flags of s2_relax_perms and s2_mkyoung; absent: these functions take none (before 6.14). */
   readonly relaxFlags?: number;
   /**
-   * Device memory (VM_PFNMAP): blocks as large as host VMA and alignment allow (get_vma_page_shift, 5.14), or as the host's own table maps it (the THP path).
+   * Device memory (VM_PFNMAP) at a fault: pages; blocks as large as host VMA and alignment allow (get_vma_page_shift, 5.14); or as the host's own table maps it
+   * (the THP path).
    */
-  readonly deviceBlocks: 'area' | 'host-leaf';
+  readonly deviceBlocks: 'page' | 'area' | 'host-leaf';
+  /** Cacheable device memory: Device all the same, or cacheable where FEAT_S2FWB and DIC make maintenance needless (6.17). */
+  readonly cacheableDevice: 'as-device' | 'with-fwb-and-dic';
+  /** Device memory of a slot is mapped when the slot is made (kvm_phys_addr_ioremap, up to 5.13). */
+  readonly ioremapAtCreation: boolean;
+  /** Largest block: that of a PMD, or of a PUD where the granule has one (4.21). */
+  readonly largestBlock: 'pmd' | 'pud';
+  /** Stage 2 may be no deeper than the host's own tables, whose helpers it borrows (up to 4.19); the IPA size is fixed then, and a VM has no type. */
+  readonly fixedIpa: boolean;
+  /** A fault cleans what it maps to PoC: always, or where the guest's caches are off (4.x coherent_cache_guest_page). */
+  readonly cleansAtFault: 'always' | 'caches-off';
+  /** KVM_CLEAR_DIRTY_LOG and KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 exist (5.2). */
+  readonly clearDirtyLog: boolean;
+  /** Memory is executable from the first fault on, whatever the fault was (up to 4.15, without XN at stage 2). */
+  readonly alwaysExecutable: boolean;
   /**
    * What an address is masked with where a transparent huge page is mapped: its size, or PTRS_PER_PMD − 1 page frames, which is no mask at all on a host
    * whose PMD level is folded (7.2 with 16K pages and 36-bit VA: see map.outside-backing).
@@ -34,6 +49,13 @@ const TODAY = {
   version: '7.2',
   mapFlags: 0x8,
   deviceBlocks: 'host-leaf',
+  cacheableDevice: 'with-fwb-and-dic',
+  ioremapAtCreation: false,
+  largestBlock: 'pud',
+  fixedIpa: false,
+  cleansAtFault: 'always',
+  alwaysExecutable: false,
+  clearDirtyLog: true,
   thpMask: 'ptrs-per-pmd',
   slotOrder: 'id-hash',
   slotMayEndAtLimit: true,
@@ -42,13 +64,26 @@ const TODAY = {
   icacheAllAbove: 'ptrs-per-pte',
 } as const satisfies KernelProfile;
 
+const V5_10 = {
+  ...TODAY,
+  version: '5.10',
+  mapFlags: 0,
+  deviceBlocks: 'page',
+  cacheableDevice: 'as-device',
+  ioremapAtCreation: true,
+  thpMask: 'size',
+  slotOrder: 'address-descending',
+  nestedHooks: false,
+} as const satisfies KernelProfile;
+
 /** Oldest first. */
 export const KERNELS: readonly KernelProfile[] = [
   {
-    ...TODAY, version: '4.8', mapFlags: 0, thpMask: 'size', slotOrder: 'address-descending', slotMayEndAtLimit: false,
-    nestedHooks: false,
+    ...V5_10, version: '4.8', largestBlock: 'pmd', fixedIpa: true, cleansAtFault: 'caches-off', alwaysExecutable: true, clearDirtyLog: false,
+    slotMayEndAtLimit: false,
   },
-  { ...TODAY, version: '6.12', mapFlags: 0x18, deviceBlocks: 'area', thpMask: 'size' },
+  V5_10,
+  { ...TODAY, version: '6.12', mapFlags: 0x18, deviceBlocks: 'area', cacheableDevice: 'as-device', thpMask: 'size' },
   { ...TODAY, relaxFlags: 0x8 },
 ];
 
@@ -82,9 +117,10 @@ export interface BlockSizes {
   readonly largest: number;
 }
 
-export function blockSizes(granule: Granule): BlockSizes {
+/** @param largest `pmd`: no larger block than that (4.x, ARMv7 and pKVM) */
+export function blockSizes(granule: Granule, largest: 'pmd' | 'pud' = 'pud'): BlockSizes {
   const pmd = entrySpan(granule, 2);
-  return { page: entrySpan(granule, 3), pmd, largest: granule === '4K' ? entrySpan(granule, 1) : pmd };
+  return { page: entrySpan(granule, 3), pmd, largest: granule === '4K' && largest === 'pud' ? entrySpan(granule, 1) : pmd };
 }
 
 /** Entries of a PMD table: 1 where the PMD is folded into the PGD (Linux pgtable-nopmd.h: a host of two levels). */

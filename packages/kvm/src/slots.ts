@@ -1,4 +1,4 @@
-import { type Outcome, done } from '@granule/contract';
+import { type Outcome, type Refused, done } from '@granule/contract';
 import type { InputAddress } from '@granule/geometry/bits';
 import { hex } from '@granule/geometry/bits';
 import { DirtyBitmap } from './dirty-bitmap.js';
@@ -44,8 +44,9 @@ export interface SlotRules {
   readonly ipaBits: number;
 }
 
-/** KVM_USER_MEM_SLOTS (Linux include/linux/kvm_host.h). */
+/** KVM_USER_MEM_SLOTS and KVM_MEM_MAX_NR_PAGES (Linux include/linux/kvm_host.h). */
 const MAX_SLOTS = 32_767;
+const MAX_PAGES = 2 ** 31 - 1;
 const SOURCE = 'Linux kvm_set_memory_region';
 /** GOLDEN_RATIO_32 (Linux include/linux/hash.h), and the 7 bits of kvm_memslots.id_hash. */
 const GOLDEN_RATIO_32 = 0x61c8_8647;
@@ -87,8 +88,8 @@ export class Slots {
   }
 
   /**
-   * What a request comes to, nothing done yet. Refused in Linux's order: `slot.alignment`, `slot.wraps`, `slot.id`, `slot.none`,
-   * `slot.size-changed`, `slot.immutable`, `slot.overlap`, `slot.beyond-ipa`.
+   * What a request comes to, nothing done yet. Refused in Linux's order: `slot.alignment`, `slot.id`, `slot.wraps`, `slot.too-large`, `slot.none`,
+   * `slot.size-changed`, `slot.immutable`, `slot.overlap`.
    */
   plan(region: MemoryRegion): Outcome<PlannedChange> {
     const problem = this.#malformed(region);
@@ -124,7 +125,10 @@ export class Slots {
     if (!Number.isInteger(slot) || slot < 0 || slot >= MAX_SLOTS) {
       return refuse('slot.id', `Slot ${slot} is not one of 0 to ${MAX_SLOTS - 1}.`, SOURCE);
     }
-    return ipa + size > 2 ** 52 ? refuse('slot.wraps', `guest_phys_addr ${hex(ipa)} and memory_size ${hex(size)} wrap.`, SOURCE) : undefined;
+    if (ipa + size > 2 ** 53) {
+      return refuse('slot.wraps', `guest_phys_addr ${hex(ipa)} and memory_size ${hex(size)} wrap.`, SOURCE);
+    }
+    return size / pageBytes > MAX_PAGES ? refuse('slot.too-large', `Slot ${slot} has ${size / pageBytes} pages, more than ${MAX_PAGES}.`, SOURCE) : undefined;
   }
 
   #changeOf(region: MemoryRegion, old: Slot) {
@@ -143,12 +147,19 @@ export class Slots {
     if (other !== undefined && (change === 'create' || change === 'move')) {
       return refuse('slot.overlap', `Slot ${id} at ${hex(ipa)}-${hex(ipa + size)} overlaps slot ${other.id} at ${hex(other.ipa)}-${hex(other.ipa + other.size)}.`, SOURCE);
     }
-    const { kernel, ipaBits, pageBytes } = this.#rules;
-    const limit = 2 ** ipaBits;
-    if (ipa + size > limit || (ipa + size === limit && !kernel.slotMayEndAtLimit)) {
-      return refuse('slot.beyond-ipa', `Slot ${id} ends at ${hex(ipa + size)}, beyond the ${ipaBits}-bit IPA space.`, 'Linux kvm_arch_prepare_memory_region');
-    }
-    const dirty = region.logDirty === true ? (old?.dirty ?? new DirtyBitmap(size / pageBytes)) : undefined;
+    const dirty = region.logDirty === true ? (old?.dirty ?? new DirtyBitmap(size / this.#rules.pageBytes)) : undefined;
     return done({ change, old, slot: { id, ipa, size, hva, readonly: region.readonly ?? false, dirty } });
+  }
+
+  /**
+   * The IPA limit, which Linux looks at when a slot that goes or moves is already unmapped (kvm_arch_prepare_memory_region). Refused: `slot.beyond-ipa`.
+   */
+  fits({ id, ipa, size }: Slot): Refused | undefined {
+    const { kernel, ipaBits } = this.#rules;
+    const limit = 2 ** ipaBits;
+    if (ipa + size < limit || (ipa + size === limit && kernel.slotMayEndAtLimit)) {
+      return undefined;
+    }
+    return refuse('slot.beyond-ipa', `Slot ${id} ends at ${hex(ipa + size)}, beyond the ${ipaBits}-bit IPA space.`, 'Linux kvm_arch_prepare_memory_region');
   }
 }

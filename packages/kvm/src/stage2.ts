@@ -1,10 +1,14 @@
-import { type AttributeRequest, type Coherence, type Failure, type Format, type MapOptions, type Outcome, done } from '@granule/contract';
-import { stage2Geometry, type GeometryFeatures } from '@granule/geometry';
+import {
+  type AttributeRequest, type Coherence, type ContextFormat, type Failure, type Format, type MapOptions, type Outcome, type Registers, done,
+} from '@granule/contract';
+import { stage2Geometry, type GeometryFeatures, type TableGeometry } from '@granule/geometry';
 import { alignDown, hex, type InputAddress, type OutputAddress } from '@granule/geometry/bits';
 import { createPageTable, type GranulePageTable } from '@granule/pgtable';
 import type { PolicyEvent, Protection, Violation } from './events.js';
+import { guestRegisters } from './guest-registers.js';
 import { blockSizes, type BlockSizes, type HostProfile, type KernelProfile } from './profile.js';
-import type { VmidHolder } from './vmid.js';
+import { cpuContextInvalidation, vmContextInvalidation, type VmInvalidation } from './vm-invalidation.js';
+import { TaggingSink, VmTag } from './vm-tag.js';
 import type { Vcpu, VmOptions } from './vm.js';
 
 /** Where a mapping may lie: the slot's IPAs, and the physical range that the host has behind it. `slot` is asked where the mapping's own address is no IPA of it. */
@@ -20,6 +24,9 @@ export interface Stage2Parts {
   readonly format: Format;
   readonly table: GranulePageTable;
   readonly vtcr: bigint;
+  /** What the table's descriptors mean, as `context-installed` tells it. */
+  readonly context: ContextFormat;
+  readonly sink: TaggingSink | undefined;
 }
 
 const MEMORY_TYPES: readonly Protection['memory'][] = ['normal', 'device', 'normal-nc'];
@@ -29,11 +36,22 @@ export function geometryFeatures({ granule, features }: HostProfile): GeometryFe
   return { granules: features.granules2, lpa: features.lpa, lpa2: features.lpa2Granules2.includes(granule), ttst: features.ttst };
 }
 
+/** MAX_TLBI_RANGE_PAGES: what one range invalidation reaches, 2^21 pages (Linux asm/tlbflush.h). */
+const MAX_RANGE_PAGES = 2 ** 21;
+
+/** What a log needs to know to read the table. */
+function contextFormat(backend: string, geometry: TableGeometry, { s2fwb: fwb, xnx, tlbirange, ttl, bbm, lpa }: HostProfile['features']): ContextFormat {
+  const { granule, iaBits, oaBits, startLevel, ds } = geometry;
+  return { backend, granule, iaBits, oaBits, startLevel, ds, fwb, features: { xnx, tlbirange, ttl, bbm, lpa } };
+}
+
 /** An empty stage 2 of this input size on this host (Linux kvm_init_stage2_mmu, kvm_get_vtcr). Refused: what the machine refuses. */
-export function stage2Parts(options: VmOptions, ipaBits: number, sink = options.sink): Outcome<Stage2Parts> {
-  const { backend, host, memory } = options;
-  const { granule, features, hardwareAccessFlag } = host;
-  const geometry = stage2Geometry({ granule, ipaBits, paBits: features.paBits, features: geometryFeatures(host) });
+export function stage2Parts(options: VmOptions, ipaBits: number, effects = options.sink): Outcome<Stage2Parts> {
+  const { backend, host, memory, kernel } = options;
+  const { granule, vaBits, features, hardwareAccessFlag } = host;
+  const hostLevels = kernel.fixedIpa ? 'checked' : 'independent';
+  const sizes = { granule, ipaBits, paBits: features.paBits, features: geometryFeatures(host) };
+  const geometry = stage2Geometry({ ...sizes, host: { granule, vaBits }, hostLevels });
   if (geometry.kind !== 'done') {
     return geometry;
   }
@@ -43,23 +61,27 @@ export function stage2Parts(options: VmOptions, ipaBits: number, sink = options.
     return format;
   }
   const coherence: Coherence = { fwb: features.s2fwb, dic: features.dic };
+  const sink = effects && new TaggingSink(effects);
   const table = createPageTable({ format: format.value, memory, coherence, ...(sink === undefined ? {} : { sink }) });
   if (table.kind !== 'done') {
     return table;
   }
   const ha = hardwareAccessFlag && features.haf;
   const registers = backend.registers.encodeStage2({ geometry: geometry.value, features, ha, root: table.value.root });
-  return registers.kind === 'done' ? done({ format: format.value, table: table.value, vtcr: registers.value.vtcr }) : registers;
+  const context = contextFormat(backend.name, geometry.value, effective);
+  return registers.kind === 'done' ? done({ format: format.value, table: table.value, vtcr: registers.value.vtcr, context, sink }) : registers;
 }
 
 /** One stage 2, a VM's own or a shadow: table, VTCR_EL2, VMID, and what is done to all of it (struct kvm_s2_mmu). */
-export class Stage2 implements VmidHolder {
-  vmid = 0;
-  generation = 0;
+export class Stage2 {
   readonly format: Format;
   readonly table: GranulePageTable;
   readonly vtcr: bigint;
+  readonly context: ContextFormat;
   readonly sizes: BlockSizes;
+  readonly #sink: TaggingSink | undefined;
+  readonly #tag: VmTag;
+  readonly #el2Tag: VmTag | undefined;
   readonly #attributes = new Map<number, AttributeRequest>();
   /** By PE: the vCPU that ran there last (last_vcpu_ran). */
   readonly #lastRan = new Map<number, number>();
@@ -71,8 +93,38 @@ export class Stage2 implements VmidHolder {
     readonly violations: Violation[] = [],
     readonly mmu = 0,
   ) {
-    ({ format: this.format, table: this.table, vtcr: this.vtcr } = parts);
-    this.sizes = blockSizes(options.host.granule);
+    ({ format: this.format, table: this.table, vtcr: this.vtcr, context: this.context } = parts);
+    this.#sink = parts.sink;
+    const { host, kernel, protection = 'none', virtualEl2Vmid = false } = options;
+    this.sizes = blockSizes(host.granule, kernel.largestBlock === 'pmd' || protection !== 'none' || this.isAarch32 ? 'pmd' : 'pud');
+    const tag = (): VmTag => new VmTag(this.table.root, this.context, this.#sink);
+    this.#tag = tag();
+    this.#el2Tag = virtualEl2Vmid && mmu === 0 ? tag() : undefined;
+    if (this.#sink !== undefined) {
+      this.#sink.tags = this.#tags;
+    }
+  }
+
+  get vmid(): number {
+    return this.#tag.vmid;
+  }
+
+  /** Of virtual EL2, where it has one of its own ({@link VmOptions.virtualEl2Vmid}); 0 before it first ran. */
+  get el2Vmid(): number {
+    return this.#el2Tag?.vmid ?? this.vmid;
+  }
+
+  get generation(): number {
+    return this.#tag.generation;
+  }
+
+  /** A 32-bit host: its TLB operations and registers have other names, and it has no blocks of level 1 (stage2_wp_puds). */
+  get isAarch32(): boolean {
+    return this.options.backend.regimes.includes('pl10');
+  }
+
+  get #tags(): readonly VmTag[] {
+    return this.#el2Tag === undefined ? [this.#tag] : [this.#tag, this.#el2Tag];
   }
 
   get kernel(): KernelProfile {
@@ -91,48 +143,69 @@ export class Stage2 implements VmidHolder {
     this.options.trace?.(this.mmu === 0 ? event : { ...event, mmu: this.mmu });
   }
 
-  /** A vCPU is loaded on a PE: its VMID, and the local TLB where another vCPU of this VM ran here last (kvm_arch_vcpu_load). */
-  load(vcpu: Pick<Vcpu, 'id'>, pe: number): number {
-    const { vmid, rollover } = this.options.vmids.use(this, pe);
-    if (rollover) {
-      this.#issue('ALLE1IS', 'ish');
-    }
+  /**
+   * A vCPU is loaded on a PE and enters the guest, at EL1 or at virtual EL2. Where another vCPU of this stage 2 ran here last the local TLB goes, under the VMID
+   * that the VM had so far; then it gets its VMID, for which a new generation may begin (kvm_arch_vcpu_load, kvm_arm_vmid_update). Answers the VMID.
+   */
+  load(vcpu: Pick<Vcpu, 'id'>, pe: number, at: 'el1' | 'virtual-el2' = 'el1'): number {
     if (this.#lastRan.get(pe) !== vcpu.id) {
       this.#lastRan.set(pe, vcpu.id);
       this.tell({ event: 'flush_cpu_context', fields: {} });
-      this.#issue('VMALLE1', 'nsh', true);
+      this.#tags.forEach(({ vmid }) => this.#issue(cpuContextInvalidation(this.isAarch32, vmid)));
     }
+    const tag = at === 'virtual-el2' ? (this.#el2Tag ?? this.#tag) : this.#tag;
+    const { vmid, rollover } = this.options.vmids.use(tag, pe);
+    if (rollover) {
+      this.#issue(vmContextInvalidation(this.isAarch32));
+    }
+    tag.entered();
     return vmid;
   }
 
-  /** Invalidates all stage-1 and stage-2 entries of this VMID on every PE (__kvm_tlb_flush_vmid). */
-  flushVmid(): void {
-    for (const step of this.format.tlbi.all) {
-      this.options.sink?.effect(step.type === 'tlbi' ? { type: 'tlbi', op: step.op } : step);
-    }
+  /** The vCPU leaves the PE, which then runs no guest: its VMID is not kept at a rollover (kvm_arch_vcpu_put). */
+  put(pe: number): void {
+    this.options.vmids.leave(pe);
   }
 
-  /** The same for a range, by range operations where the host has them (kvm_tlb_flush_vmid_range). */
+  /** The table is out of use for good. */
+  retire(): void {
+    this.#tags.forEach((tag) => tag.expired());
+  }
+
+  /**
+   * What EL2 writes for a vCPU at entry: HCR, VTCR and VTTBR by their names on this architecture. TSW is always set, TVM as the vCPU has it; SWIO makes of an
+   * invalidation by set/way one that also cleans (HCR_GUEST_FLAGS).
+   */
+  registersOf(vcpu: Vcpu, at: 'el1' | 'virtual-el2' = 'el1'): Outcome<Registers> {
+    return guestRegisters(this, vcpu, at === 'virtual-el2' ? this.el2Vmid : this.vmid);
+  }
+
+  /** Invalidates all stage-1 and stage-2 entries of its VMID on every PE (__kvm_tlb_flush_vmid). */
+  flushVmid(): void {
+    this.#issue(this.format.tlbi.all.map((step) => (step.type === 'tlbi' ? { type: 'tlbi', op: step.op } : step)));
+  }
+
+  /**
+   * The same for a range, by range operations where the host has them, of at most 2^21 pages each (kvm_tlb_flush_vmid_range); else of the whole VM, whatever
+   * the size.
+   */
   flushRange(addr: InputAddress, size: number): void {
     const steps = this.format.tlbi.range;
     if (!steps.some((step) => step.type === 'tlbi' && step.takes === 'range')) {
       this.flushVmid();
       return;
     }
-    for (const step of steps) {
-      const { sink } = this.options;
-      if (step.type !== 'tlbi') {
-        sink?.effect(step);
-      } else {
-        sink?.effect(step.takes === 'range' ? { type: 'tlbi', op: step.op, address: addr, bytes: size } : { type: 'tlbi', op: step.op });
-      }
+    const most = MAX_RANGE_PAGES * this.sizes.page;
+    for (let done = 0; done < size; done += most) {
+      const range = { address: addr + done, bytes: Math.min(most, size - done) };
+      this.#issue(steps.map((step) => (step.type !== 'tlbi' ? step : { type: 'tlbi', op: step.op, ...(step.takes === 'range' && range) })));
     }
   }
 
   /** One kvm_pgtable_stage2_map, or with `eachPage` one for each page; the mapping is held against slot and backing. */
   map(addr: InputAddress, size: number, phys: OutputAddress, prot: Protection, within: MapBounds, options: MapOptions = {}): Outcome<undefined> {
     const calls = options.eachPage === true ? size / this.sizes.page : 1;
-    const fields = { addr, size: size / calls, phys, prot, flags: this.kernel.mapFlags };
+    const fields = { addr, size: size / calls, phys, prot, flags: options.shared === false ? 0 : this.kernel.mapFlags };
     this.tell({ event: 's2_map', fields, ...(calls === 1 ? {} : { calls }) });
     this.#check(within.at ?? addr, size, phys, within);
     const cleans = this.options.maintenance === undefined || this.options.maintenance.startsWith('map');
@@ -155,15 +228,8 @@ export class Stage2 implements VmidHolder {
     return undefined;
   }
 
-  #issue(op: string, domain: 'ish' | 'nsh', instructions = false): void {
-    const { sink } = this.options;
-    sink?.effect({ type: 'dsb', domain: domain === 'ish' ? 'ishst' : 'nshst' });
-    sink?.effect({ type: 'tlbi', op });
-    if (instructions) {
-      sink?.effect({ type: 'cmo', op: 'ic-iallu', to: 'pou', address: 0, bytes: 0 });
-    }
-    sink?.effect({ type: 'dsb', domain });
-    sink?.effect({ type: 'isb' });
+  #issue(effects: VmInvalidation): void {
+    effects.forEach((effect) => this.#sink?.effect(effect));
   }
 
   /** One object for each kind of mapping: the core keeps the leaf bits of the last one. */

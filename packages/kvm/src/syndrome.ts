@@ -36,6 +36,9 @@ export interface Abort {
 /** EC values of aborts from a lower exception level (DDI 0487, ESR_EL2.EC). */
 const IABT_LOW = 0x20;
 
+/** External aborts and parity or ECC errors, on accesses and on walks of level −1 to 3 (Linux esr_fsc_is_sea). */
+const EXTERNAL: ReadonlySet<number> = new Set([0x10, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f]);
+
 function causeOf(fsc: number): { readonly cause: AbortCause; readonly level: Level | undefined } {
   const level = (fsc % 4) as Level;
   switch (fsc >>> 2) {
@@ -52,7 +55,7 @@ function causeOf(fsc: number): { readonly cause: AbortCause; readonly level: Lev
   if (fsc === 0x29 || fsc === 0x2b) {
     return { cause: fsc === 0x29 ? 'address-size' : 'translation', level: -1 };
   }
-  const external = fsc === 0x10 || (fsc >= 0x13 && fsc <= 0x17);
+  const external = EXTERNAL.has(fsc);
   return { cause: external ? 'external' : fsc === 0x35 ? 'exclusive' : 'other', level: undefined };
 }
 

@@ -1,13 +1,11 @@
-import { type Backend, type EffectSink, type Outcome, type TableMemory, done } from '@granule/contract';
-import { kvmIpaLimit } from '@granule/geometry';
-import { hex } from '@granule/geometry/bits';
-import { refuse } from './errno.js';
+import type { Backend, EffectSink, TableMemory } from '@granule/contract';
 import type { PolicyTrace, Violation } from './events.js';
 import type { HostMemory } from './host-memory.js';
+import type { IoremapPolicy } from './mmio.js';
 import type { ShadowHooks } from './nested/hooks.js';
 import type { HostProfile, KernelProfile } from './profile.js';
 import { Slots } from './slots.js';
-import { geometryFeatures, Stage2, type Stage2Parts, stage2Parts } from './stage2.js';
+import { Stage2, type Stage2Parts } from './stage2.js';
 import type { VmidAllocator } from './vmid.js';
 
 /**
@@ -35,6 +33,19 @@ export interface VmOptions {
   /** Default `map-and-unmap`. */
   readonly maintenance?: MaintenancePolicy;
   readonly onViolation?: (violation: Violation) => void;
+  /** Under pKVM: a VM that the host may see into, or one that it may not. Slots follow pKVM's rules; faults of such VMs are not modelled. Default `none`. */
+  readonly protection?: 'none' | 'pkvm' | 'pkvm-protected';
+  /**
+   * Virtual EL2 of a guest that is a hypervisor runs under a VMID of its own, beside the VM's (the proposal of 2017, el2_vmid), so that its stage-1 entries are
+   * told from those of EL1; each invalidation is then made under both. Default false: as today, under the VM's.
+   */
+  readonly virtualEl2Vmid?: boolean;
+  /** KVM_CAP_ARM_NISV_TO_USER: accesses without memory that the syndrome does not describe go to userspace. Default false: KVM_RUN fails. */
+  readonly nisvToUser?: boolean;
+  /** KVM_CAP_ARM_MTE: memory that cannot have tags is refused. */
+  readonly mte?: boolean;
+  /** How device memory of a slot is mapped: as a slot is made, or at faults. Default: as the kernel does. */
+  readonly mmio?: IoremapPolicy | 'at-fault';
 }
 
 /** One virtual CPU, as far as memory management goes. */
@@ -48,38 +59,8 @@ export interface Vcpu {
   cache: { objects: number; readonly capacity: number };
 }
 
-const MIN_IPA_BITS = 32;
-const DEFAULT_IPA_BITS = 40;
 /** KVM_ARCH_NR_OBJS_PER_MEMORY_CACHE (Linux kvm_types.h). */
 const CACHE_CAPACITY = 40;
-
-/** The IPA size that a VM type asks for. Refused: `vm.ipa-bits`, and what the machine refuses. Source: Linux kvm_init_ipa_range. */
-export function ipaBitsOf(type: number, host: HostProfile): Outcome<number> {
-  const limit = kvmIpaLimit({ granule: host.granule, paBits: host.features.paBits, features: geometryFeatures(host) });
-  if (limit.kind !== 'done') {
-    return limit;
-  }
-  const bits = type % 256 === 0 ? DEFAULT_IPA_BITS : type % 256;
-  if (type !== type % 256 || bits < MIN_IPA_BITS || bits > limit.value) {
-    const sentence = `VM type ${hex(type, 1)} asks for ${bits} bits of IPA; this host gives ${MIN_IPA_BITS} to ${limit.value}, in bits 7:0.`;
-    return refuse('vm.ipa-bits', sentence, 'Linux kvm_init_ipa_range');
-  }
-  return done(bits);
-}
-
-/** The VM's own stage 2, VTCR_EL2 included (Linux kvm_init_stage2_mmu, kvm_get_vtcr). */
-export function createVm(options: VmOptions): Outcome<Vm> {
-  const ipaBits = ipaBitsOf(options.type ?? 0, options.host);
-  if (ipaBits.kind !== 'done') {
-    return ipaBits;
-  }
-  const parts = stage2Parts(options, ipaBits.value);
-  if (parts.kind !== 'done') {
-    return parts;
-  }
-  options.trace?.({ event: 's2_init', fields: {} });
-  return done(new Vm(options, parts.value));
-}
 
 /** One VM and its canonical stage 2. The operations on it are functions of this package that take it first. */
 export class Vm extends Stage2 {
@@ -87,6 +68,8 @@ export class Vm extends Stage2 {
   readonly vcpus: Vcpu[] = [];
   /** Counts notifiers that met a slot: what a fault has looked up before the last one is void (mmu_invalidate_seq). */
   invalidations = 0;
+  /** Notifiers that have begun and not ended (mmu_invalidate_in_progress). */
+  invalidating = 0;
   /** KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, and its flag for slots that begin all dirty. */
   manualDirtyLog: 'off' | 'manual' | 'initially-set' = 'off';
   /** KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE: bytes, 0 off. */
@@ -95,9 +78,15 @@ export class Vm extends Stage2 {
   /** Shadows; undefined: no virtual EL2. */
   nested: ShadowHooks | undefined;
 
-  constructor(options: VmOptions, parts: Stage2Parts) {
+  /** @param hostIpaBits the largest IPA that this host gives any VM, bits */
+  constructor(options: VmOptions, parts: Stage2Parts, readonly hostIpaBits: number) {
     super(options, parts);
     this.slots = new Slots({ kernel: options.kernel, pageBytes: this.sizes.page, ipaBits: this.format.geometry.iaBits });
+  }
+
+  /** Table pages that nobody has set aside; Infinity: the pool has no bound. */
+  get freePages(): number {
+    return Math.max(0, this.vcpus.reduce((free, { cache }) => free - cache.objects, this.table.memory.free) - this.splitCache);
   }
 
   /** A vCPU as KVM_ARM_VCPU_INIT leaves it: VM-register writes trap unless FEAT_S2FWB makes that needless (vcpu_reset_hcr). */

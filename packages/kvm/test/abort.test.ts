@@ -1,5 +1,6 @@
+import { createTableArena } from '@granule/memory';
 import { describe, expect, it } from 'vitest';
-import { decodeAbort, guestAbort, type Handled, kernelProfile, notifierUnmap, setMemoryRegion } from '../src/index.js';
+import { decodeAbort, errnoOf, guestAbort, type Handled, kernelProfile, notifierEnd, notifierStart, notifierUnmap, setMemoryRegion } from '../src/index.js';
 import { ACCESS_FLAG, bench, type Bench, esr, G, hostOf, M, PERMISSION, TRANSLATION, valueOf, withMemory } from './support.js';
 
 function fault(on: Bench, ipa: number, code: bigint, offset = 0): Handled {
@@ -18,6 +19,7 @@ describe('the syndrome', () => {
     [0x93810046n, { cause: 'translation', level: 2, write: true, access: { bytes: 4 } }],
     [0x9200002bn, { cause: 'translation', level: -1 }],
     [0x92000010n, { cause: 'external', level: undefined }],
+    [0x9200001fn, { cause: 'external' }],
   ])('%s of DDI 0487 ESR_EL2', (code, expected) => {
     expect(decodeAbort({ esr: code, far: 0x123n, ipa: 0x1000 })).toMatchObject({ ipa: 0x1123, ...expected });
   });
@@ -34,6 +36,10 @@ describe('kvm_handle_guest_abort', () => {
     expect(fault(on, 2 ** 40, esr(TRANSLATION))).toEqual({ did: 'injected', exception: 'external-data-abort' });
   });
 
+  it('takes 48 bits for the limit of a host of 52 whose pages do not reach further', () => {
+    expect(fault(bench({ features: { paBits: 52, lpa: true } }), 2 ** 48, esr(TRANSLATION))).toEqual({ did: 'injected', exception: 'address-size' });
+  });
+
   it('refuses faults of other kinds with EFAULT', () => {
     expect(guestAbort(bench().vm, bench().vcpu, { esr: esr(0x21), far: 0n, ipa: G })).toMatchObject({ id: 'abort.unsupported' });
   });
@@ -47,7 +53,9 @@ describe('kvm_handle_guest_abort', () => {
     expect(on.told()).toEqual([]);
     expect(fault(on, 0x900_0000, esr(f, { write: true, sas: 2 }), 8)).toEqual({ did: 'mmio', address: 0x900_0008, write: true, bytes: 4 });
     expect(fault(on, 0x900_0000, esr(f, { sas: 0 }))).toEqual({ did: 'mmio', address: 0x900_0000, write: false, bytes: 1 });
-    expect(fault(on, 0x900_0000, esr(f)).did).toBe('mmio');
+    expect(guestAbort(on.vm, on.vcpu, { esr: esr(f), far: 0n, ipa: 0x900_0000 })).toMatchObject({ id: 'abort.no-syndrome' });
+    const asking = bench({ nisvToUser: true });
+    expect(fault(asking, 0x900_0000, esr(f))).toEqual({ did: 'mmio', address: 0x900_0000, write: false, bytes: undefined });
     expect(on.told().map((text) => text.split(' ')[0])).toEqual(['kvm_mmio', 'kvm_mmio', 'kvm_mmio_nisv']);
   });
 
@@ -153,6 +161,59 @@ describe('user_mem_abort', () => {
     expect(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G })).toMatchObject({ kind: 'refused', id: 'abort.host-fault' });
   });
 
+  it('is tried again while a notifier is under way, and maps once it has ended', () => {
+    const on = bench();
+    withMemory(on);
+    notifierStart(on.vm, 0x7f00_0000_0000, 0x7f00_0000_1000);
+    const at = { esr: esr(TRANSLATION + 1), far: 0n, ipa: G };
+    expect(guestAbort(on.vm, on.vcpu, at)).toMatchObject({ kind: 'retry', id: 'abort.invalidated' });
+    notifierEnd(on.vm, 0x7f00_0000_0000, 0x7f00_0000_1000);
+    expect(guestAbort(on.vm, on.vcpu, at).kind).toBe('done');
+  });
+
+  it('needs its minimum of table pages: with fewer in the pool it fails with ENOMEM, and what it took is kept for the next time', () => {
+    const on = bench({ memory: createTableArena({ pageShift: 12, maxPages: 3, initialPages: 3 }) });
+    withMemory(on, { leafBytes: 4096 });
+    const outcome = guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G });
+    // The entry table has two of the three pages: one is left where two are needed.
+    expect(outcome).toMatchObject({ kind: 'refused', id: 'abort.no-pages' });
+    expect(outcome.kind === 'refused' && errnoOf(outcome)).toBe(-12);
+    expect(on.vcpu.cache.objects).toBe(1);
+    expect(on.vm.freePages).toBe(0);
+  });
+
+  it('gives the VMM a signal for faulty memory, and maps nothing', () => {
+    const area = { start: 0, end: G, kind: 'anonymous', pageBytes: 4096, memory: 'normal', writable: true } as const;
+    const on = bench({ hostMemory: { areaAt: () => area, page: () => ({ physical: G, writable: true, leafBytes: 4096, poisoned: true }) } });
+    valueOf(setMemoryRegion(on.vm, { slot: 0, ipa: G, size: M, hva: 0 }));
+    expect(fault(on, G, esr(TRANSLATION + 1))).toEqual({ did: 'signalled', address: G });
+  });
+
+  it('of a VM with tags needs memory that can have them', () => {
+    const on = bench({ mte: true });
+    valueOf(setMemoryRegion(on.vm, { slot: 0, ipa: G, size: M, hva: 0 }));
+    on.host.add({ start: 0, bytes: M, kind: 'anonymous', pageBytes: 4096, memory: 'normal', writable: true, physical: G, leafBytes: 4096, tags: false });
+    expect(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G })).toMatchObject({ id: 'abort.tags' });
+    expect(setMemoryRegion(on.vm, { slot: 1, ipa: 2 * G, size: M, hva: 0 })).toMatchObject({ id: 'slot.tags' });
+  });
+
+  it('is not modelled under pKVM', () => {
+    const on = bench({ protection: 'pkvm' });
+    withMemory(on);
+    expect(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G })).toMatchObject({ kind: 'not-modelled', id: 'abort.pkvm' });
+  });
+
+  it('of 4.x cleans where the caches of the guest are off, and maps executable from the first fault on', () => {
+    const on = bench({ kernel: kernelProfile('4.8') });
+    withMemory(on, { leafBytes: 4096 });
+    fault(on, G, esr(TRANSLATION + 1));
+    expect(on.sink.cmo).toEqual({ 'dc-civac': 1, 'ic-ivau': 1 });
+    on.vcpu.cachesOn = true;
+    fault(on, G + 0x1000, esr(TRANSLATION + 3));
+    expect(on.sink.cmo).toEqual({ 'dc-civac': 1, 'ic-ivau': 2 });
+    expect(on.told()).toContain('s2_map 0x40000000 0x1000 0x80000000 read+write+execute+normal 0x0');
+  });
+
   it('keeps at least as many pages in the cache as a mapping may need below the entry tables', () => {
     const on = bench();
     withMemory(on, { leafBytes: 4096 });
@@ -175,7 +236,7 @@ describe('device memory', () => {
     return on;
   }
 
-  it('is mapped by the largest block that the VMA has room for up to 6.12, as the host maps it, 2 MiB at most, today', () => {
+  it('is mapped by pages when the slot is made up to 5.13, by the largest block that the VMA has room for up to 6.12, as the host maps it, 2 MiB at most, today', () => {
     const last = 255 * M + 64 * 1024 - 4096;
     const sizes = (on: Bench, ...offsets: number[]): unknown[] =>
       offsets.map((at) => (fault(on, 16 * G + at, esr(TRANSLATION + 1)) as { bytes: number }).bytes);
@@ -183,6 +244,9 @@ describe('device memory', () => {
     expect(sizes(device('6.12', 255 * M + 64 * 1024, 4096), 0x1000, last)).toEqual([2 * M, 4096]);
     expect(sizes(device('7.2', G, 4096), 0x1000)).toEqual([4096]);
     expect(sizes(device('7.2', G, G), 0x1000)).toEqual([2 * M]);
+    const created = device('5.10', 4 * M, 2 * M);
+    expect(created.events.find(({ event }) => event === 's2_map')).toMatchObject({ calls: 1024, fields: { size: 4096 } });
+    expect(new Set(created.vm.table.query(16 * G, 4 * M).map(({ level }) => level))).toEqual(new Set([3]));
   });
 
   it('is not cleaned, never executable, and injects a fetch', () => {
@@ -193,14 +257,20 @@ describe('device memory', () => {
     expect(fault(on, 16 * G, esr(PERMISSION + 3, { fetch: true }))).toEqual({ did: 'injected', exception: 'external-instruction-abort' });
   });
 
-  it('that is cacheable needs FEAT_S2FWB and DIC', () => {
-    const cacheable = (features: object): string => {
-      const on = bench({ features });
-      on.host.add({ start: 4 * G, bytes: M, kind: 'device', pageBytes: 4096, memory: 'normal', writable: true, physical: 2 ** 39, leafBytes: 4096 });
-      valueOf(setMemoryRegion(on.vm, { slot: 0, ipa: 16 * G, size: M, hva: 4 * G }));
-      return guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: 16 * G }).kind;
+  it('that is cacheable needs FEAT_S2FWB and DIC, where a slot is made and at its faults; up to 6.16 it is Device', () => {
+    const cacheable = (options: Parameters<typeof bench>[0], late: boolean): unknown => {
+      const on = bench(options);
+      const add = (): void => on.host.add({ start: 4 * G, bytes: M, kind: 'device', pageBytes: 4096, memory: 'normal', writable: true, physical: 2 ** 39, leafBytes: 4096 });
+      if (!late) add();
+      const made = setMemoryRegion(on.vm, { slot: 0, ipa: 16 * G, size: M, hva: 4 * G });
+      if (late) add();
+      const outcome = made.kind === 'done' ? guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: 16 * G }) : made;
+      return outcome.kind === 'done' ? on.told().find((text) => text.startsWith('s2_map'))?.split(' ')[4] : outcome.kind === 'refused' && outcome.id;
     };
-    expect([cacheable({}), cacheable({ s2fwb: true }), cacheable({ s2fwb: true, dic: true })]).toEqual(['refused', 'refused', 'done']);
+    const both = { s2fwb: true, dic: true };
+    expect([{}, { s2fwb: true }, both].map((features) => cacheable({ features }, false))).toEqual(['slot.device-cacheable', 'slot.device-cacheable', 'read+write+execute+normal']);
+    expect([{}, { s2fwb: true }, both].map((features) => cacheable({ features }, true))).toEqual(['abort.uncacheable', 'abort.uncacheable', 'read+write+execute+normal']);
+    expect(cacheable({ kernel: kernelProfile('6.12') }, false)).toBe('read+write+device');
   });
 });
 

@@ -1,5 +1,8 @@
+import { createTableArena } from '@granule/memory';
 import { describe, expect, it } from 'vitest';
-import { clearDirtyLog, errnoOf, getDirtyLog, guestAbort, setMemoryRegion, setSplitChunk, splitCacheCapacity } from '../src/index.js';
+import {
+  clearDirtyLog, errnoOf, getDirtyLog, guestAbort, kernelProfile, setManualDirtyLog, setMemoryRegion, setSplitChunk, splitCacheCapacity, splitHugePages,
+} from '../src/index.js';
 import { bench, type Bench, esr, G, M, PERMISSION, TRANSLATION, valueOf, withMemory } from './support.js';
 
 const REGION = { slot: 0, ipa: G, size: 64 * M, hva: 0x7f00_0000_0000 };
@@ -136,10 +139,28 @@ describe('manual protection', () => {
     expect(clearDirtyLog(manual('manual').vm, 0, first, count, () => true)).toMatchObject({ id: 'dirty-log.range' });
   });
 
-  it('is needed for KVM_CLEAR_DIRTY_LOG', () => {
+  it('is not needed for KVM_CLEAR_DIRTY_LOG, which 4.x does not have', () => {
     const on = mapped();
     log(on, true);
-    expect(clearDirtyLog(on.vm, 0, 0, 64, () => true)).toMatchObject({ id: 'dirty-log.not-manual' });
+    touch(on, 3);
+    on.told();
+    expect(clearDirtyLog(on.vm, 0, 0, 64, () => true).kind).toBe('done');
+    expect(on.told()).toEqual(['s2_wrprotect 0x40003000 0x1000', 'nested_s2_wp']);
+    expect(clearDirtyLog(bench({ kernel: kernelProfile('4.8') }).vm, 0, 0, 64, () => true)).toMatchObject({ id: 'dirty-log.not-manual' });
+  });
+
+  it.each([
+    [0, 'off'],
+    [1, 'manual'],
+    [3, 'initially-set'],
+  ])('is switched by bits %i to %s', (bits, mode) => {
+    const { vm } = bench();
+    valueOf(setManualDirtyLog(vm, bits));
+    expect(vm.manualDirtyLog).toBe(mode);
+  });
+
+  it('cannot begin all dirty without being manual', () => {
+    expect(setManualDirtyLog(bench().vm, 2)).toMatchObject({ kind: 'refused', id: 'dirty-log.initially-set' });
   });
 });
 
@@ -164,5 +185,28 @@ describe('eager splitting', () => {
     const { vm } = mapped();
     expect(setSplitChunk(vm, 3 * M)).toMatchObject({ id: 'split.chunk-size' });
     expect(setSplitChunk(vm, 2 * M)).toMatchObject({ id: 'split.chunk-late' });
+  });
+
+  it('stops where its cache cannot be filled, and what was split stays so', () => {
+    // Two entry tables, one of level 2; then five are left for caches of two pages, of which each chunk uses one.
+    const on = mapped({ memory: createTableArena({ pageShift: 12, maxPages: 48, initialPages: 48 }) }, ({ vm }) => valueOf(setSplitChunk(vm, 2 * M)));
+    on.vcpu.cache.objects = 40;
+    on.told();
+    log(on, true);
+    expect(on.told().slice(2)).toHaveLength(4);
+    expect(levels(on)).toEqual({ 2: 28, 3: 4 * 512 });
+    expect(splitHugePages(on.vm, G, G + 64 * M)).toMatchObject({ kind: 'refused', id: 'split.no-pages' });
+  });
+
+  it('is not to be had under pKVM', () => {
+    expect(setSplitChunk(bench({ protection: 'pkvm' }).vm, 2 * M)).toMatchObject({ id: 'split.protected' });
+  });
+
+  it('of a logged slot that moves begins again', () => {
+    const on = mapped({}, ({ vm }) => valueOf(setSplitChunk(vm, 2 * M)));
+    log(on, true);
+    on.told();
+    valueOf(setMemoryRegion(on.vm, { ...REGION, ipa: 2 * G, logDirty: true }));
+    expect(on.told().slice(0, 4)).toEqual(['unmap_stage2_range 0x40000000 0x4000000', 's2_unmap 0x40000000 0x4000000', 'nested_s2_unmap', 's2_wrprotect 0x80000000 0x4000000']);
   });
 });

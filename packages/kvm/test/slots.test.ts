@@ -9,6 +9,7 @@ describe('KVM_SET_USER_MEMORY_REGION', () => {
     ['slot.alignment', -22, { ...base, size: 2 * M + 1 }],
     ['slot.alignment', -22, { ...base, hva: 0x7000_0010 }],
     ['slot.id', -22, { ...base, slot: 32_767 }],
+    ['slot.too-large', -22, { ...base, slot: 1, ipa: 0, size: 2 ** 43 }],
     ['slot.none', -22, { ...base, slot: 3, size: 0 }],
     ['slot.size-changed', -22, { ...base, size: 4 * M }],
     ['slot.immutable', -22, { ...base, readonly: true }],
@@ -48,6 +49,55 @@ describe('KVM_SET_USER_MEMORY_REGION', () => {
     const { vm, host } = bench();
     host.add({ start: 0x7000_0000, bytes: 2 * M, kind: 'device', pageBytes: 4096, memory: 'device', writable: true, physical: 2 ** 39, leafBytes: 4096 });
     expect(setMemoryRegion(vm, { ...base, logDirty: true })).toMatchObject({ id: 'slot.device-logging' });
+  });
+});
+
+describe('a slot that cannot be', () => {
+  it('where it is to move stays where it was, with nothing mapped: the IPA limit is looked at when it is unmapped', () => {
+    const on = bench();
+    withMemory(on);
+    on.told();
+    expect(setMemoryRegion(on.vm, { slot: 0, ipa: 2 ** 40, size: 64 * M, hva: 0x7f00_0000_0000 })).toMatchObject({ id: 'slot.beyond-ipa' });
+    expect(on.told()).toEqual(['unmap_stage2_range 0x40000000 0x4000000', 's2_unmap 0x40000000 0x4000000', 'nested_s2_unmap']);
+    expect(on.vm.slots.byId(0)?.ipa).toBe(G);
+  });
+
+  it('because a page of its device memory is mapped already is unmapped as a whole again', () => {
+    const on = bench({ kernel: kernelProfile('5.10') });
+    on.host.add({ start: 0x7000_0000, bytes: 8 * M, kind: 'device', pageBytes: 4096, memory: 'device', writable: true, physical: 2 ** 39, leafBytes: 4096 });
+    const device = { read: true, write: true, execute: false, memory: 'device' } as const;
+    on.vm.map(G + M, 4096, 2 ** 39 + M, device, { ipa: [G, 2 * G], physical: [2 ** 39, 2 ** 40] });
+    on.told();
+    expect(setMemoryRegion(on.vm, { slot: 0, ipa: G, size: 8 * M, hva: 0x7000_0000 })).toMatchObject({ kind: 'retry', id: 'map.already-mapped' });
+    const told = on.told();
+    expect(told.slice(-2)).toEqual(['unmap_stage2_range 0x40000000 0x800000', 's2_unmap 0x40000000 0x800000']);
+    expect([on.vm.slots.count, on.vm.table.query(G, 8 * M).length]).toEqual([0, 0]);
+  });
+
+  it('of a protected VM: read-only, logged, or gone once it has run', () => {
+    const on = bench({ protection: 'pkvm-protected' });
+    const region = { slot: 0, ipa: G, size: M, hva: 0x7000_0000 };
+    const ids = [{ ...region, logDirty: true }, { ...region, readonly: true }].map((each) => setMemoryRegion(on.vm, each));
+    expect(ids).toMatchObject([{ id: 'slot.protected' }, { id: 'slot.protected' }]);
+    expect(setMemoryRegion(on.vm, region).kind).toBe('done');
+    on.vm.load(on.vcpu, 0);
+    const gone = setMemoryRegion(on.vm, { ...region, size: 0 });
+    expect(gone.kind !== 'done' && errnoOf(gone)).toBe(-1);
+  });
+});
+
+describe('device memory of a slot that is made', () => {
+  it.each([
+    ['pages', 1024],
+    ['largest-block', 2],
+    ['at-fault', 0],
+  ] as const)('is mapped by %s', (mmio, calls) => {
+    const on = bench({ mmio });
+    on.host.add({ start: 0x7000_0000, bytes: 4 * M, kind: 'device', pageBytes: 4096, memory: 'device', writable: true, physical: 2 ** 39, leafBytes: 4096 });
+    on.host.add({ start: 0x7040_0000, bytes: M, kind: 'anonymous', pageBytes: 4096, memory: 'normal', writable: true, physical: G, leafBytes: 4096 });
+    expect(setMemoryRegion(on.vm, { slot: 0, ipa: G, size: 5 * M, hva: 0x7000_0000 }).kind).toBe('done');
+    expect(on.events.reduce((sum, each) => sum + (each.event === 's2_map' ? (each.calls ?? 1) : 0), 0)).toBe(calls);
+    expect(on.vm.violations).toEqual([]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { guestAbort, ioremap, notifierAge, notifierUnmap, setMemoryRegion, teardown, unmapRange, type VmOptions } from '../src/index.js';
+import { guestAbort, ioremap, notifierAge, notifierUnmap, resetVcpu, setMemoryRegion, teardown, unmapRange, type VmOptions } from '../src/index.js';
 import { bench, type Bench, esr, G, M, PERMISSION, TRANSLATION, valueOf, withMemory } from './support.js';
 
 const IPA = 16 * G;
@@ -96,6 +96,58 @@ describe('a notifier', () => {
     expect([false, true, false, true].map((clear) => notifierAge(on.vm, ...at, clear))).toEqual([true, true, false, false]);
     expect(on.told()).toContain('s2_test_clear_young 0x40000000 0x1000 true');
     expect(on.sink.tlbi).toEqual({});
+  });
+});
+
+describe('ageing that flushes', () => {
+  it('does so where a page was young, of the whole VM', () => {
+    const on = bench();
+    withMemory(on);
+    valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G }));
+    on.sink.reset();
+    const at = [0x7f00_0000_0000, 0x7f00_0000_1000] as const;
+    expect([notifierAge(on.vm, ...at, true, true), notifierAge(on.vm, ...at, true, true)]).toEqual([true, false]);
+    expect(on.sink.tlbi).toEqual({ VMALLS12E1IS: 1 });
+  });
+});
+
+describe('a vCPU that is initialised again', () => {
+  const reset = (features: object): Bench => {
+    const on = bench({ features });
+    withMemory(on);
+    on.host.add({ start: 0x100_0000, bytes: M, kind: 'device', pageBytes: 4096, memory: 'device', writable: true, physical: 2 ** 39, leafBytes: 4096 });
+    valueOf(setMemoryRegion(on.vm, { slot: 1, ipa: IPA, size: M, hva: 0x100_0000 }));
+    [G, IPA].forEach((ipa) => valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa })));
+    Object.assign(on.vcpu, { tvm: false, cachesOn: true });
+    on.told();
+    on.sink.reset();
+    resetVcpu(on.vm, on.vcpu);
+    return on;
+  };
+
+  it('loses its memory without S2FWB, but device memory stays; writes of VM registers trap again', () => {
+    const on = reset({});
+    expect(on.told()).toEqual(['unmap_stage2_range 0x40000000 0x4000000', 's2_unmap 0x40000000 0x4000000', 'nested_s2_unmap']);
+    expect(on.vm.table.query(0, 2 * IPA).map(({ start }) => start)).toEqual([IPA]);
+    expect(on.vcpu).toMatchObject({ tvm: true, cachesOn: false });
+  });
+
+  it.each([
+    [{ s2fwb: true }, { 'ic-ialluis': 1 }],
+    [{ s2fwb: true, dic: true }, {}],
+  ])('keeps it with %j', (features, cmo) => {
+    const on = reset(features);
+    expect([on.told(), on.sink.cmo]).toEqual([[], cmo]);
+    expect(on.vcpu.tvm).toBe(false);
+  });
+});
+
+describe('a range of dirty pages', () => {
+  it('is invalidated by operations of at most 2^21 pages', () => {
+    const on = bench({ features: { tlbirange: true } });
+    on.vm.flushRange(0, 20 * G);
+    const ranges = on.sink.effects.flatMap((each) => (each.type === 'tlbi' && each.bytes !== undefined ? [[each.address, each.bytes]] : []));
+    expect(ranges).toEqual([[0, 8 * G], [8 * G, 8 * G], [16 * G, 4 * G]]);
   });
 });
 

@@ -1,3 +1,4 @@
+import { armv7Lpae } from '@granule/armv7-lpae';
 import { armv8 } from '@granule/armv8';
 import { createTableArena } from '@granule/memory';
 import { describe, expect, it } from 'vitest';
@@ -47,31 +48,54 @@ describe('KVM_CREATE_VM', () => {
 
   it('picks the profile of the newest kernel that is not newer', () => {
     const of = (release: string): string => kernelProfile(release).version;
-    expect(['3.19', '4.8.0', '5.10', '6.12.107+deb13-arm64', '6.18', '7.2.13-ptdump', '9.0'].map(of)).toEqual(['4.8', '4.8', '4.8', '6.12', '6.12', '7.2', '7.2']);
-    expect(KERNELS.map(({ version }) => version)).toEqual(['4.8', '6.12', '7.2']);
+    expect(['3.19', '4.8.0', '5.10', '6.12.107+deb13-arm64', '6.18', '7.2.13-ptdump', '9.0'].map(of)).toEqual(['4.8', '4.8', '5.10', '6.12', '6.12', '7.2', '7.2']);
+    expect(KERNELS.map(({ version }) => version)).toEqual(['4.8', '5.10', '6.12', '7.2']);
   });
 });
 
-describe('VMIDs', () => {
-  it('start at 1, and a VM keeps its own while the generation lasts', () => {
-    const vmids = new VmidAllocator(8);
-    const [a, b] = [{ vmid: 0, generation: 0 }, { vmid: 0, generation: 0 }];
-    expect([vmids.use(a, 0), vmids.use(b, 0), vmids.use(a, 1)].map(({ vmid }) => vmid)).toEqual([1, 2, 1]);
+describe('a 32-bit host', () => {
+  const host: HostProfile = { granule: '4K', vaBits: 32, features: armv7Lpae.registers.features({}), hardwareAccessFlag: false, tlbRange: false };
+  const create = (type: number, at = host) =>
+    createVm({
+      backend: armv7Lpae, kernel: kernelProfile('4.8'), host: at, memory: createTableArena({ pageShift: 12, initialPages: 8 }), hostMemory: new Backing(4096),
+      vmids: new VmidAllocator(8), type,
+    });
+
+  it('gives every VM 40 bits of IPA from two tables of level 1, and takes no type', () => {
+    const vm = valueOf(create(0));
+    expect(vm.format.geometry).toMatchObject({ iaBits: 40, startLevel: 1, entryTables: 2 });
+    // Linux 4.8 arch/arm/include/asm/kvm_arm.h: T0SZ −8 with S, SL0 1; walks Inner Shareable and Write-Back.
+    expect(vm.vtcr & 0xffn).toBe(0x58n);
+    expect(create(40)).toMatchObject({ kind: 'refused', id: 'vm.type' });
   });
 
-  it.each([8, 16])('of %i bits roll over once all but VMID 0 are used, and running VMs keep theirs', (bits) => {
-    const vmids = new VmidAllocator(bits);
-    const running = { vmid: 0, generation: 0 };
-    vmids.use(running, 1);
-    let rollovers = 0;
-    for (let i = 0; i < 2 ** bits - 2; i++) {
-      rollovers += vmids.use({ vmid: 0, generation: 0 }, 0).rollover ? 1 : 0;
-    }
-    expect(rollovers).toBe(0);
-    const next = { vmid: 0, generation: 0 };
-    expect(vmids.use(next, 0).rollover).toBe(true);
-    expect(vmids.generation).toBe(2);
-    expect(vmids.use(running, 1)).toEqual({ vmid: 1, rollover: false });
-    expect(next.vmid).not.toBe(1);
+  it('has no blocks of level 1', () => {
+    expect(valueOf(create(0)).sizes.largest).toBe(2 ** 21);
+  });
+
+  it('enters a guest with HCR, VTCR and VTTBR', () => {
+    const vm = valueOf(create(0));
+    const vcpu = vm.addVcpu();
+    vm.load(vcpu, 0);
+    const { HCR, VTTBR } = valueOf(vm.registersOf(vcpu));
+    // VM, SWIO, TSW, TVM (DDI 0406C B4.1, HCR); VMID in 55:48.
+    expect([0n, 1n, 22n, 26n].map((bit) => (HCR >> bit) & 1n)).toEqual([1n, 1n, 1n, 1n]);
+    expect(VTTBR >> 48n).toBe(1n);
+  });
+});
+
+describe('a kernel whose stage-2 walker borrows the helpers of the host', () => {
+  it('refuses a stage 2 that is deeper than the host: 16K pages with 36-bit VA have 40 bits at most, and 40 it is', () => {
+    const make = (vaBits: number, granule: '16K' | '64K') =>
+      createVm({
+        backend: armv8, kernel: kernelProfile('4.8'), host: hostOf(granule, {}, vaBits), memory: createTableArena({ pageShift: granule === '16K' ? 14 : 16 }),
+        hostMemory: new Backing(16384), vmids: new VmidAllocator(8),
+      }).kind;
+    expect([make(36, '16K'), make(47, '16K'), make(42, '64K')]).toEqual(['done', 'done', 'done']);
+    const shallow = createVm({
+      backend: armv8, kernel: kernelProfile('4.8'), host: hostOf('4K', {}, 30), memory: createTableArena({ pageShift: 12 }), hostMemory: new Backing(4096),
+      vmids: new VmidAllocator(8),
+    });
+    expect(shallow).toMatchObject({ kind: 'refused', id: 'geometry.host-levels' });
   });
 });
