@@ -27,7 +27,7 @@ export const importTable = {
     imports: [
       'geometry', 'contract', 'conformance', 'memory', 'pgtable', 'mmu', 'cache-tlb', 'nested', 'kvm', 'snapshot',
     ],
-    external: ['yaml', 'zod'],
+    external: ['d3-scale', 'yaml', 'zod'],
   },
 };
 

@@ -42,3 +42,5 @@ export type {
 } from './report/report.js';
 export { type CacheLines, type PageCounts, Tally, type TallyOptions, tlbiScope } from './report/tally.js';
 export { geometryReport, mappingCounts, tablesReport } from './report/vm-report.js';
+export { reportHtml } from './report/html.js';
+export { reportText } from './report/text.js';

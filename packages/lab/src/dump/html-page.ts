@@ -1,20 +1,13 @@
-/** Style and script of the one-file page. */
+/** Style and script of the page of a dump, over what all pages share. */
 export const STYLE = `
-:root { color-scheme: light dark; }
-:root { --line: color-mix(in srgb, currentColor 18%, transparent); --soft: color-mix(in srgb, currentColor 60%, transparent); }
-body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 90rem; padding: 0 1rem; }
-h1 { font-size: 1.3rem; } h2 { font-size: 1rem; margin-top: 2rem; } p { margin: .3rem 0; }
 input { font: inherit; width: 28rem; max-width: 100%; padding: .4rem .6rem; } output { margin-left: 1rem; color: var(--soft); }
-table { border-collapse: collapse; font: 12px/1.6 ui-monospace, monospace; width: 100%; margin-top: .6rem; }
-th { text-align: left; position: sticky; top: 0; background: Canvas; border-bottom: 2px solid var(--line); font-family: system-ui; }
-th, td { padding: 0 .7rem 0 0; white-space: nowrap; } td { border-bottom: 1px solid var(--line); }
 td:nth-child(3), td:nth-child(4), td:nth-child(5) { text-align: right; }
 tr.wx td:nth-child(7) { color: light-dark(#b00020, #ff7b84); font-weight: 600; }
 tr.device td:nth-child(8) { color: light-dark(#8a5a00, #e0a84a); }
 .bars { margin: .8rem 0; max-width: 50rem; }
 .bar { display: grid; grid-template-columns: 4.5rem 1fr 14rem; align-items: center; gap: .6rem; }
 .bar i { height: .8rem; border-radius: 3px; background: #4a7dbd; } .bar i.l2 { background: #3f9b74; } .bar i.l3 { background: #b7813a; }
-.bar b { font-weight: 400; color: var(--soft); } .finding { color: light-dark(#b00020, #ff7b84); }
+.bar b { font-weight: 400; color: var(--soft); }
 `;
 
 /** Rows shown at once for each table; a search reaches all of them. */

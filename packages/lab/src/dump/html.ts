@@ -1,14 +1,11 @@
 import { formatSize } from '@granule/geometry/bits';
 import { type AddressPrinter, addressPrinter, inputName, outputName, type RegimeTables } from '../image/regime-tables.js';
+import { escapeHtml, PAGE_END, pageHead } from '../page/page.js';
 import { CLIENT, STYLE } from './html-page.js';
 import { addressDigits, wordDigits } from '../image/digits.js';
 import type { Mapping, Scan } from './mappings.js';
 import { counted, findingLines, leafNoun, sizeText, summaryLines, titleLine } from './summary.js';
 import type { DumpWriter, Write } from './writer.js';
-
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
-}
 
 /** JSON that may stand inside a script element: no `<` can end it. */
 const scriptJson = (value: unknown): string => JSON.stringify(value).replaceAll('<', '\\u003c');
@@ -57,8 +54,7 @@ export function htmlWriter(write: Write): DumpWriter {
   let comma = '';
   return {
     begin() {
-      write(`<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n`);
-      write(`<title>granule dump</title>\n<style>${STYLE}</style>\n</head>\n<body>\n<h1>Translation tables</h1>\n`);
+      write(`${pageHead('granule dump', STYLE)}<h1>Translation tables</h1>\n`);
       write(
         '<p><input id="q" type="search" placeholder="address inside a mapping, or words: device wx R-X …" autofocus>' +
           '<output id="hits"></output></p>\n',
@@ -93,6 +89,6 @@ export function htmlWriter(write: Write): DumpWriter {
       write(`\n]</script>\n<template id="m${table}">${[...lines, levelBars(tables, scan), ...findings].join('\n')}</template>\n`);
       table++;
     },
-    end: () => write(`<script>${CLIENT}</script>\n</body>\n</html>\n`),
+    end: () => write(`<script>${CLIENT}</script>\n${PAGE_END}`),
   };
 }

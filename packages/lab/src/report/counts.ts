@@ -64,7 +64,7 @@ export interface Counts {
 
 /**
  * The same counts under flat names, for expectations: `tlbi` (all), `tlbi.IPAS2E1IS`, `tlbi.leaf`, `tlbi.table` (by what they are owed for), `tlbi.ipa`,
- * `tlbi.vmid` (by scope), `tlbi.pe1`; `dsb`, `dsb.ish`, `isb`; `cmo.dc-civac` (ranges), `cmo.dc-civac.bytes`, `cmo.dc-civac.lines`; `fault`,
+ * `tlbi.vmid` (by scope), `tlbi.ipa.table` (by both), `tlbi.pe1`; `dsb`, `dsb.ish`, `isb`; `cmo.dc-civac` (ranges), `cmo.dc-civac.bytes`, `cmo.dc-civac.lines`; `fault`,
  * `fault.permission`, `fault.permission.level3`, `fault.stage2`; `answer.mmio.read`; `trap`, `trap.SCTLR_EL1`; `call.s2_map`; `writes`, `tables.taken`,
  * `tables.freed`, `accesses`. What did not occur is not there.
  */
@@ -76,7 +76,7 @@ export function namedCounts(counts: Counts): Readonly<Record<string, number>> {
     }
   };
   for (const { op, scope, reason, pe, count: by } of counts.tlbis) {
-    count(by, 'tlbi', `tlbi.${op}`, `tlbi.${scope}`, `tlbi.pe${pe}`, ...(reason === 'leaf' || reason === 'table' ? [`tlbi.${reason}`] : []));
+    count(by, 'tlbi', `tlbi.${op}`, `tlbi.${scope}`, `tlbi.${scope}.${reason}`, `tlbi.pe${pe}`, ...(reason === 'leaf' || reason === 'table' ? [`tlbi.${reason}`] : []));
   }
   for (const [name, by] of Object.entries(counts.barriers)) {
     count(by, name, ...(name === 'isb' ? [] : ['dsb']));

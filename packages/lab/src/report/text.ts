@@ -1,0 +1,120 @@
+import { countColumns, type Counted } from './columns.js';
+import type { RunReport, VariantReport } from './report.js';
+import {
+  bracketLines, costText, expectationLine, fidelityText, geometryText, machineText, mappingText, unknownText, verdictLine, violationLine,
+} from './sentences.js';
+
+interface Row extends Counted {
+  readonly name: string;
+}
+
+/** Cells in columns: the first left-aligned, the others right. */
+function aligned(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
+  return rows.map((row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ').trimEnd());
+}
+
+function countTable(head: string, rows: readonly Row[]): readonly string[] {
+  const { columns, values } = countColumns(rows);
+  const cells = values.map((row, i) => [rows[i].name, ...row.map((value) => value.toLocaleString('en'))]);
+  return aligned([[head, ...columns.map((column) => column.head)], ...cells]);
+}
+
+/** What all variants have in common is said once; what differs, with each. */
+function common(variants: readonly VariantReport[], text: (variant: VariantReport) => string): string | undefined {
+  const first = text(variants[0]);
+  return variants.every((variant) => text(variant) === first) ? first : undefined;
+}
+
+const DESCRIPTIONS: readonly (readonly [string, (variant: VariantReport) => string])[] = [
+  ['machine', ({ machine }) => machineText(machine)],
+  ['stage 2', ({ geometry }) => geometryText(geometry)],
+  ['runs', fidelityText],
+];
+
+function describe(variants: readonly VariantReport[]): readonly string[] {
+  return DESCRIPTIONS.flatMap(([name, text]) => {
+    const shared = common(variants, text);
+    const prefix = name.padEnd(8);
+    return shared === undefined ? variants.map((variant) => `${prefix} ${variant.name}: ${text(variant)}`) : [`${prefix} ${shared}`];
+  });
+}
+
+/** Phases of each variant: one alone in one table, several in a table for each phase, where they can be compared. */
+function phaseTables(variants: readonly VariantReport[]): readonly string[] {
+  if (variants.length === 1) {
+    const [{ phases }] = variants;
+    return phases.length < 2 ? [] : ['', ...countTable('phase', phases)];
+  }
+  const names = [...new Set(variants.flatMap(({ phases }) => phases.map(({ name }) => name)))];
+  return names.length < 2
+    ? []
+    : names.flatMap((name) => {
+        const rows = variants.flatMap((variant) => variant.phases.filter((phase) => phase.name === name).map((phase) => ({ ...phase, name: variant.name })));
+        return ['', ...countTable(name, rows)];
+      });
+}
+
+function costTable(variants: readonly VariantReport[]): readonly string[] {
+  const profiles = variants[0].costs;
+  if (profiles.length === 0) {
+    return [];
+  }
+  const rows = variants.map(({ name, costs }) => [name, ...costs.map(costText)]);
+  const notes = profiles.flatMap(({ profile, machine, source }, i) => {
+    const missing = [...new Set(variants.map(({ costs }) => unknownText(costs[i])))].filter((text) => text !== '');
+    const lacks = variants.length === 1 ? missing.map((text) => `  ${text}`) : variants.flatMap(({ name, costs }) => {
+      const text = unknownText(costs[i]);
+      return text === '' ? [] : [`  ${name}: ${text}`];
+    });
+    return [`${profile}: ${machine}. ${source}`, ...lacks];
+  });
+  return ['', ...aligned([['cost', ...profiles.map(({ profile }) => profile)], ...rows]), ...notes];
+}
+
+function mappingLines(variants: readonly VariantReport[]): readonly string[] {
+  const text = ({ mappings }: VariantReport): string => (mappings.length === 0 ? 'nothing' : mappings.map(mappingText).join('; '));
+  const shared = common(variants, text);
+  return shared === undefined ? ['', ...variants.map((variant) => `mapped   ${variant.name}: ${text(variant)}`)] : ['', `mapped   ${shared}`];
+}
+
+/** What is about one variant alone: what its guests read, what was broken, what did not come as expected. */
+function findings(variant: VariantReport, several: boolean): readonly string[] {
+  const { reads, moreReads, violations, moreViolations, expectations, stopped, notes } = variant;
+  const prefix = several ? `${variant.name}: ` : '';
+  const wrong = reads.filter(({ value, expected }) => expected !== undefined && value !== expected);
+  const more = moreViolations === 0 ? [] : [`! ${prefix}${moreViolations.toLocaleString('en')} more violations`];
+  const read = reads.length + moreReads;
+  return [
+    ...(read === 0 ? [] : [`reads    ${prefix}${read.toLocaleString('en')}, ${wrong.length} not as expected`]),
+    ...wrong.map(({ phase, vcpu, address, value, expected = '' }) => `! ${prefix}${phase}: vCPU ${vcpu} read ${value} at ${address}, expected ${expected}`),
+    ...violations.map((violation) => `${violation.expected ? ' ' : '!'} ${prefix}${violationLine(violation)}`),
+    ...more,
+    ...expectations.filter(({ passed }) => !passed).map((each) => `! ${prefix}${expectationLine(each)}`),
+    ...(stopped === undefined ? [] : [`! ${prefix}stopped in ${stopped.phase}: ${stopped.id}: ${stopped.sentence} (${stopped.source})`]),
+    ...notes.map((note) => `  ${prefix}${note}`),
+  ];
+}
+
+/** The report as text; the last line is the verdict. */
+export function reportText(report: RunReport): string {
+  const { scenario, variants, brackets } = report;
+  const found = variants.flatMap((variant) => findings(variant, variants.length > 1));
+  const lines = [
+    scenario.name,
+    ...(scenario.question === undefined ? [] : [scenario.question]),
+    '',
+    ...describe(variants),
+    '',
+    ...countTable(variants.length === 1 ? 'run' : 'variant', variants),
+    ...phaseTables(variants),
+    ...mappingLines(variants),
+    ...costTable(variants),
+    ...brackets.flatMap((each) => ['', ...bracketLines(each)]),
+    ...(found.length === 0 ? [] : ['', ...found]),
+    ...(scenario.sources.length === 0 ? [] : ['', ...scenario.sources.map((source) => `source   ${source}`)]),
+    '',
+    verdictLine(report),
+  ];
+  return `${lines.join('\n')}\n`;
+}
