@@ -7,7 +7,7 @@ export const STYLE = `
 .wide { overflow-x: auto; } table { width: auto; }
 th, td { padding: 0 0 0 1.1rem; text-align: right; } th:first-child, td:first-child, th.text, td.text { text-align: left; }
 th:first-child, td:first-child { padding-left: 0; } td.text { white-space: normal; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .6rem 0; } dt { color: var(--soft); } dd { margin: 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .6rem 0; } dt { color: var(--soft); } dd { margin: 0; grid-column: 2; }
 .verdict { font-weight: 600; } .clean { color: light-dark(#1d7a46, #6fce97); } .soft { color: var(--soft); } .note { max-width: 60rem; }
 figure { margin: .8rem 0; } figcaption { margin-bottom: .2rem; } .row { display: flex; flex-wrap: wrap; gap: 0 2rem; align-items: flex-end; }
 .row figure { flex: 0 1 auto; min-width: 18rem; }

@@ -4,7 +4,7 @@ import { STYLE } from './html-page.js';
 import { costPlot, faultPlot, levelPlot, tablesPlot, tlbiPlot } from './plots/report-plots.js';
 import type { RunReport, VariantReport } from './report.js';
 import {
-  bracketLines, costText, expectationLine, fidelityText, geometryText, machineText, mappingText, unknownText, verdictLine, violationLine,
+  bracketLines, descriptions, expectationLine, unknownText, verdictLine, violationLine,
 } from './sentences.js';
 
 interface Row extends Counted {
@@ -35,31 +35,17 @@ function countTable(head: string, rows: readonly Row[]): string {
 }
 
 function settings(variants: readonly VariantReport[]): string {
-  const rows: readonly (readonly [string, (variant: VariantReport) => string])[] = [
-    ['machine', ({ machine }) => machineText(machine)],
-    ['stage 2', ({ geometry }) => geometryText(geometry)],
-    ['runs', fidelityText],
-    ['mapped at the end', ({ mappings }) => (mappings.length === 0 ? 'nothing' : mappings.map(mappingText).join('; '))],
-  ];
-  const items = rows.map(([name, text]) => {
-    const texts = new Map<string, string[]>();
-    variants.forEach((variant) => texts.set(text(variant), [...(texts.get(text(variant)) ?? []), variant.name]));
-    const said = [...texts].map(([said, names]) => (texts.size === 1 ? said : `${names.join(', ')}: ${said}`));
-    return tag('dt', name) + said.map((each) => tag('dd', escapeHtml(each), ' style="grid-column: 2"')).join('');
-  });
+  const items = descriptions(variants).map(({ name, texts }) => tag('dt', name) + texts.map((each) => tag('dd', escapeHtml(each))).join(''));
   return tag('dl', items.join('\n'));
 }
 
 function costs(report: RunReport): string {
   const { variants, brackets } = report;
   const sections = variants[0].costs.map(({ profile, machine, source }, i) => {
-    const notes = variants.flatMap(({ name, costs: own }) => {
-      const text = unknownText(own[i]);
-      return text === '' ? [] : [paragraph(`${variants.length === 1 ? '' : `${name}: `}${text}`, 'soft note')];
-    });
+    const lacks = unknownText(variants, i);
     const held = brackets.filter((each) => each.profile === profile).flatMap(bracketLines).map((line) => paragraph(line, 'note'));
     const caption = `${profile}: ${machine}. An open bar is a lower bound.`;
-    return figure(caption, costPlot(report, profile)) + held.join('') + paragraph(source, 'soft note') + notes.join('');
+    return figure(caption, costPlot(report, profile)) + held.join('') + paragraph(source, 'soft note') + (lacks === undefined ? '' : paragraph(lacks, 'soft note'));
   });
   return sections.length === 0 ? '' : tag('h2', 'Estimated cost') + sections.join('\n');
 }
@@ -120,19 +106,15 @@ function expectationTable(variants: readonly VariantReport[]): string {
 /** One page that needs nothing from anywhere, with plots as SVG. Whatever the report says is escaped. */
 export function reportHtml(report: RunReport): string {
   const { scenario, variants, clean } = report;
-  const rows = variants.map((variant) => ({ ...variant, name: variant.name }));
-  const costColumns = variants[0].costs.map(({ profile }, i) => [profile, variants.map(({ costs: own }) => costText(own[i]))] as const);
-  const costTable = costColumns.length === 0 ? '' : table(['variant', ...costColumns.map(([profile]) => profile)], variants.map(({ name }, i) => [name, ...costColumns.map(([, texts]) => texts[i])]));
   return [
     `${pageHead(`${scenario.name} — granule`, STYLE)}<h1>${escapeHtml(scenario.name)}</h1>`,
     scenario.question === undefined ? '' : paragraph(scenario.question),
     paragraph(verdictLine(report), `verdict ${clean ? 'clean' : 'finding'}`),
     settings(variants),
     tag('h2', variants.length === 1 ? 'Counts' : 'Variants'),
-    countTable(variants.length === 1 ? 'run' : 'variant', rows),
+    countTable(variants.length === 1 ? 'run' : 'variant', variants),
     figure('TLB invalidations', tlbiPlot(variants)),
     costs(report),
-    costTable,
     overTheRun(variants),
     findings(variants),
     phases(variants),

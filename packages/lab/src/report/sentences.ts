@@ -1,4 +1,4 @@
-import { COST_ITEMS } from '../cost/items.js';
+import { COST_ITEMS, type CostItem } from '../cost/items.js';
 import { durationText } from '../cost/duration.js';
 import type { CostEstimate } from '../cost/estimate.js';
 import { counted, sizeText } from '../dump/summary.js';
@@ -12,34 +12,59 @@ const FIDELITIES: Readonly<Record<VariantReport['fidelity'], string>> = {
   machine: 'guests on a machine with TLBs, effects counted and judged',
 };
 
-export function machineText({ backend, kernel, host, features, pes, vcpus, invalidation, maintenance }: MachineReport): string {
-  const on = features.length === 0 ? '' : `; ${features.join(', ')}`;
-  const size = `${counted(pes, 'PE')}, ${counted(vcpus, 'vCPU')}`;
-  return `${backend}, Linux ${kernel}, ${host.granule} host pages, ${host.vaBits}-bit VA${on}; ${size}; invalidation ${invalidation}, maintenance ${maintenance}`;
+function machineText({ backend, kernel, host, pes, vcpus }: MachineReport): string {
+  return `${backend}, Linux ${kernel}, ${host.granule} host pages, ${host.vaBits}-bit VA; ${counted(pes, 'PE')}, ${counted(vcpus, 'vCPU')}`;
 }
 
-export function fidelityText(variant: Pick<VariantReport, 'fidelity'>): string {
-  return FIDELITIES[variant.fidelity];
+function mappedText({ mappings }: VariantReport): string {
+  return mappings.length === 0 ? 'nothing' : mappings.map(mappingText).join('; ');
 }
 
-export function geometryText(geometry: GeometryReport): string {
+/** What a variant runs on and comes to, by name. */
+const DESCRIPTIONS: readonly (readonly [name: string, text: (variant: VariantReport) => string])[] = [
+  ['machine', ({ machine }) => machineText(machine)],
+  ['features', ({ machine }) => (machine.features.length === 0 ? 'none' : machine.features.join(', '))],
+  ['policy', ({ machine }) => `invalidation ${machine.invalidation}, maintenance ${machine.maintenance}`],
+  ['stage 2', ({ geometry }) => geometryText(geometry)],
+  ['runs', ({ fidelity }) => FIDELITIES[fidelity]],
+  ['mapped', mappedText],
+];
+
+/** Each description with the texts that it has: said once where all variants share it, else with the names of those it is true of. */
+export function descriptions(variants: readonly VariantReport[]): readonly { readonly name: string; readonly texts: readonly string[] }[] {
+  return DESCRIPTIONS.map(([name, text]) => {
+    const groups = new Map<string, string[]>();
+    variants.forEach((variant) => groups.set(text(variant), [...(groups.get(text(variant)) ?? []), variant.name]));
+    const sorted = [...groups].sort(([, a], [, b]) => a.length - b.length);
+    const others = sorted.length > 1 && sorted[sorted.length - 1][1].length > 1 ? sorted.length - 1 : -1;
+    return { name, texts: sorted.map(([said, names], i) => (groups.size === 1 ? said : `${said}: ${i === others ? 'the others' : names.join(', ')}`)) };
+  });
+}
+
+function geometryText(geometry: GeometryReport): string {
   const { granule, ipaBits, paBits, startLevel, entryTables, entryBytes, entryAlignment, vtcr } = geometry;
   const entry = `${counted(entryTables, 'entry table')}, ${sizeText(entryBytes)} aligned to ${sizeText(entryAlignment)}`;
   return `${granule} granule, ${ipaBits}-bit IPA, ${paBits}-bit PA, start level ${startLevel}, ${entry}, VTCR ${vtcr}`;
 }
 
-export function mappingText({ level, type, permissions, leaves, bytes }: MappingCount): string {
+function mappingText({ level, type, permissions, leaves, bytes }: MappingCount): string {
   return `level ${level}: ${counted(leaves, level === 3 ? 'page' : 'block')} ${type} ${permissions}, ${sizeText(bytes)}`;
 }
 
-/** `at least 30 min`. */
+/** `at least 30 min`; of something that has no cost at all, `not known`. */
 export function costText({ ns, lowerBound }: Pick<CostEstimate, 'ns' | 'lowerBound'>): string {
-  return lowerBound ? `at least ${durationText(ns)}` : durationText(ns);
+  return !lowerBound ? durationText(ns) : ns === 0 ? 'not known' : `at least ${durationText(ns)}`;
 }
 
-/** What an estimate lacks; empty where it lacks nothing. */
-export function unknownText({ unknown }: CostEstimate): string {
-  return unknown.length === 0 ? '' : `no cost for ${unknown.map(({ item, count }) => `${COST_ITEMS[item]} (${count.toLocaleString('en')})`).join(', ')}`;
+/** What the estimates of one profile lack, with the variants that have it where it is not all of them; undefined where they lack nothing. */
+export function unknownText(variants: readonly VariantReport[], profile: number): string | undefined {
+  const lacking = new Map<CostItem, string[]>();
+  for (const { name, costs } of variants) {
+    costs[profile].unknown.forEach(({ item }) => lacking.set(item, [...(lacking.get(item) ?? []), name]));
+  }
+  const items = [...lacking].sort(([, a], [, b]) => b.length - a.length);
+  const texts = items.map(([item, names]) => COST_ITEMS[item] + (names.length === variants.length ? '' : ` (${names.join(', ')})`));
+  return texts.length === 0 ? undefined : `no cost for ${texts.join(', ')}`;
 }
 
 export function violationLine(violation: ViolationReport): string {
@@ -66,12 +91,12 @@ export function bracketLines(found: RunReport['brackets'][number]): readonly str
   const lines = [`${what}: between ${ends} at the costs of ${profile}.`];
   if (dearParts !== undefined) {
     const limit = lowerBound ? 'at most ' : '';
-    lines.push(`A mix gives it: ${limit}${dearParts} of ${counted(parts, 'part')} by ${dear.name}, the others by ${cheap.name}; no other cost is fitted.`);
+    lines.push(`A mix gives it: ${limit}${dearParts} of ${counted(parts, 'part')} under ${dear.name}, the others under ${cheap.name}; no other cost is fitted.`);
   }
   for (const mix of mixes) {
     const excluded = lowerBound && mix.factor !== undefined && mix.factor < 1 ? ', less than the lower bound allows' : '';
     const factor = mix.factor === undefined ? '' : `; it takes ${durationText(measured.ns)} where each costs ${mix.factor} times that${excluded}`;
-    lines.push(`${mix.dearParts} of ${parts} by ${dear.name}: ${bound}${durationText(mix.ns)}${factor}.`);
+    lines.push(`${mix.dearParts} of ${parts} under ${dear.name}: ${bound}${durationText(mix.ns)}${factor}.`);
   }
   return lines;
 }

@@ -12,8 +12,8 @@ export interface CacheLines {
 
 export interface TallyOptions {
   readonly lines: CacheLines;
-  /** Tells leaf from table in what is written over; not asked before the first write. */
-  readonly format: () => Pick<Format, 'kind'>;
+  /** Of the tables that are written; not asked before the first write or invalidation. */
+  readonly format: () => Pick<Format, 'kind' | 'tlbi'>;
 }
 
 /** Table pages: in use, and the most that were. */
@@ -62,6 +62,7 @@ export class Tally implements EffectSink {
   #pages = 0;
   readonly #sequences: Sequence[] = [];
   readonly #scopes = new Map<string, TlbiScope>();
+  #entryOps: ReadonlySet<string> | undefined;
 
   constructor(private readonly options: TallyOptions) {}
 
@@ -170,7 +171,7 @@ export class Tally implements EffectSink {
     switch (effect.type) {
       case 'tlbi': {
         const scope = this.#scopeOf(effect.op);
-        const reason = scope === 'stage1' && sequence.stage2 ? 'stage2' : (owed ?? reasonOf(effect, sequence));
+        const reason = scope === 'stage1' && sequence.stage2 ? 'stage2' : (owed ?? this.#reasonOf(effect, sequence));
         sequence.stage2 = scope === 'ipa' || scope === 'ipa-range';
         this.#phase.tlbi(effect.op, scope, reason, effect.pe ?? 0, count);
         break;
@@ -193,6 +194,15 @@ export class Tally implements EffectSink {
     }
   }
 
+  /**
+   * An invalidation outside a write run is owed for the entry that was written just before, where it is the one that this takes in the tables' format (which
+   * in ARMv7 names no address) and names that entry. Any other is a flush of its own.
+   */
+  #reasonOf({ op, address }: TlbiEffect, { reason, start, end }: Sequence): TlbiReason {
+    this.#entryOps ??= entryOps(this.options.format());
+    return this.#entryOps.has(op) && (address === undefined || (start <= address && address < end)) ? reason : 'none';
+  }
+
   #scopeOf(op: string): TlbiScope {
     let scope = this.#scopes.get(op);
     if (scope === undefined) {
@@ -203,7 +213,7 @@ export class Tally implements EffectSink {
   }
 }
 
-/** An invalidation by address is owed for the entry that was written just before, where it names it; any other for whatever was. */
-function reasonOf({ address, bytes = 1 }: TlbiEffect, { reason, start, end }: Sequence): TlbiReason {
-  return address === undefined || (address < end && start < address + bytes) ? reason : 'none';
+/** Invalidations that one entry takes. */
+function entryOps({ tlbi: { leaf, leafLocal, table } }: Pick<Format, 'tlbi'>): ReadonlySet<string> {
+  return new Set([...leaf, ...leafLocal, ...table].flatMap((step) => (step.type === 'tlbi' ? [step.op] : [])));
 }

@@ -1,7 +1,8 @@
 import { countColumns, type Counted } from './columns.js';
+import { namedCounts } from './counts.js';
 import type { RunReport, VariantReport } from './report.js';
 import {
-  bracketLines, costText, expectationLine, fidelityText, geometryText, machineText, mappingText, unknownText, verdictLine, violationLine,
+  bracketLines, costText, descriptions, expectationLine, unknownText, verdictLine, violationLine,
 } from './sentences.js';
 
 interface Row extends Counted {
@@ -20,39 +21,23 @@ function countTable(head: string, rows: readonly Row[]): readonly string[] {
   return aligned([[head, ...columns.map((column) => column.head)], ...cells]);
 }
 
-/** What all variants have in common is said once; what differs, with each. */
-function common(variants: readonly VariantReport[], text: (variant: VariantReport) => string): string | undefined {
-  const first = text(variants[0]);
-  return variants.every((variant) => text(variant) === first) ? first : undefined;
-}
-
-const DESCRIPTIONS: readonly (readonly [string, (variant: VariantReport) => string])[] = [
-  ['machine', ({ machine }) => machineText(machine)],
-  ['stage 2', ({ geometry }) => geometryText(geometry)],
-  ['runs', fidelityText],
-];
-
 function describe(variants: readonly VariantReport[]): readonly string[] {
-  return DESCRIPTIONS.flatMap(([name, text]) => {
-    const shared = common(variants, text);
-    const prefix = name.padEnd(8);
-    return shared === undefined ? variants.map((variant) => `${prefix} ${variant.name}: ${text(variant)}`) : [`${prefix} ${shared}`];
-  });
+  return descriptions(variants).flatMap(({ name, texts }) => texts.map((text) => `${name.padEnd(9)} ${text}`));
 }
 
-/** Phases of each variant: one alone in one table, several in a table for each phase, where they can be compared. */
+/** Phases of each variant: one alone in one table, several in a table for each phase in which something happens, where they can be compared. */
 function phaseTables(variants: readonly VariantReport[]): readonly string[] {
   if (variants.length === 1) {
     const [{ phases }] = variants;
     return phases.length < 2 ? [] : ['', ...countTable('phase', phases)];
   }
   const names = [...new Set(variants.flatMap(({ phases }) => phases.map(({ name }) => name)))];
-  return names.length < 2
-    ? []
-    : names.flatMap((name) => {
-        const rows = variants.flatMap((variant) => variant.phases.filter((phase) => phase.name === name).map((phase) => ({ ...phase, name: variant.name })));
-        return ['', ...countTable(name, rows)];
-      });
+  const tables = names.map((name) => ({
+    name,
+    rows: variants.flatMap((variant) => variant.phases.filter((phase) => phase.name === name).map((phase) => ({ ...phase, name: variant.name }))),
+  }));
+  const busy = tables.filter(({ rows }) => rows.some(({ counts }) => Object.keys(namedCounts(counts)).length > 0));
+  return busy.length < 2 ? [] : busy.flatMap(({ name, rows }) => ['', ...countTable(name, rows)]);
 }
 
 function costTable(variants: readonly VariantReport[]): readonly string[] {
@@ -62,20 +47,10 @@ function costTable(variants: readonly VariantReport[]): readonly string[] {
   }
   const rows = variants.map(({ name, costs }) => [name, ...costs.map(costText)]);
   const notes = profiles.flatMap(({ profile, machine, source }, i) => {
-    const missing = [...new Set(variants.map(({ costs }) => unknownText(costs[i])))].filter((text) => text !== '');
-    const lacks = variants.length === 1 ? missing.map((text) => `  ${text}`) : variants.flatMap(({ name, costs }) => {
-      const text = unknownText(costs[i]);
-      return text === '' ? [] : [`  ${name}: ${text}`];
-    });
-    return [`${profile}: ${machine}. ${source}`, ...lacks];
+    const lacks = unknownText(variants, i);
+    return [`${profile}: ${machine}. ${source}`, ...(lacks === undefined ? [] : [`  ${lacks}`])];
   });
   return ['', ...aligned([['cost', ...profiles.map(({ profile }) => profile)], ...rows]), ...notes];
-}
-
-function mappingLines(variants: readonly VariantReport[]): readonly string[] {
-  const text = ({ mappings }: VariantReport): string => (mappings.length === 0 ? 'nothing' : mappings.map(mappingText).join('; '));
-  const shared = common(variants, text);
-  return shared === undefined ? ['', ...variants.map((variant) => `mapped   ${variant.name}: ${text(variant)}`)] : ['', `mapped   ${shared}`];
 }
 
 /** What is about one variant alone: what its guests read, what was broken, what did not come as expected. */
@@ -86,7 +61,7 @@ function findings(variant: VariantReport, several: boolean): readonly string[] {
   const more = moreViolations === 0 ? [] : [`! ${prefix}${moreViolations.toLocaleString('en')} more violations`];
   const read = reads.length + moreReads;
   return [
-    ...(read === 0 ? [] : [`reads    ${prefix}${read.toLocaleString('en')}, ${wrong.length} not as expected`]),
+    ...(read === 0 ? [] : [`reads     ${prefix}${read.toLocaleString('en')}, ${wrong.length} not as expected`]),
     ...wrong.map(({ phase, vcpu, address, value, expected = '' }) => `! ${prefix}${phase}: vCPU ${vcpu} read ${value} at ${address}, expected ${expected}`),
     ...violations.map((violation) => `${violation.expected ? ' ' : '!'} ${prefix}${violationLine(violation)}`),
     ...more,
@@ -108,11 +83,10 @@ export function reportText(report: RunReport): string {
     '',
     ...countTable(variants.length === 1 ? 'run' : 'variant', variants),
     ...phaseTables(variants),
-    ...mappingLines(variants),
     ...costTable(variants),
     ...brackets.flatMap((each) => ['', ...bracketLines(each)]),
     ...(found.length === 0 ? [] : ['', ...found]),
-    ...(scenario.sources.length === 0 ? [] : ['', ...scenario.sources.map((source) => `source   ${source}`)]),
+    ...(scenario.sources.length === 0 ? [] : ['', ...scenario.sources.map((source) => `source    ${source}`)]),
     '',
     verdictLine(report),
   ];

@@ -19,6 +19,7 @@ const TLBI_KINDS: readonly (readonly [name: string, matches: (tlbi: TlbiCount) =
 ];
 
 const whole = (value: number): string => value.toLocaleString('en');
+const seconds = (value: number): string => (value < 1e9 ? durationText(value) : `${whole(value / 1e9)} s`);
 const power = (value: number): string => (value < 1000 ? whole(value) : value < 1e6 ? `${value / 1e3}k` : value < 1e9 ? `${value / 1e6}M` : `${value / 1e9}G`);
 
 const sumOf = (tlbis: Counts['tlbis'], matches: (tlbi: TlbiCount) => boolean): number =>
@@ -26,25 +27,27 @@ const sumOf = (tlbis: Counts['tlbis'], matches: (tlbi: TlbiCount) => boolean): n
 
 /** TLB invalidations of each variant by kind, on a logarithmic axis; undefined where there are none. */
 export function tlbiPlot(variants: readonly VariantReport[]): string | undefined {
-  const used = TLBI_KINDS.filter(([, matches]) => variants.some(({ counts }) => sumOf(counts.tlbis, matches) > 0));
+  const used = TLBI_KINDS.map(([name, matches], series) => ({ name, matches, series })).filter(({ matches }) =>
+    variants.some(({ counts }) => sumOf(counts.tlbis, matches) > 0),
+  );
   if (used.length === 0) {
     return undefined;
   }
   const groups = variants.map(({ name, counts }) => {
-    const bars = used.flatMap(([, matches], series) => {
+    const bars = used.flatMap(({ matches, series }) => {
       const value = sumOf(counts.tlbis, matches);
       return value === 0 ? [] : [{ value, label: whole(value), series }];
     });
     return { name, bars: bars.length === 0 ? [{ value: 0, label: 'none', series: 0 }] : bars };
   });
-  return legend(used.map(([name]) => name)) + logBars({ title: 'TLB invalidations by variant', groups, tick: power });
+  return legend(used) + logBars({ title: 'TLB invalidations by variant', groups, tick: power });
 }
 
 /** Estimated cost of each variant under one profile, with the measured totals that were held against whole runs. */
 export function costPlot({ variants, brackets }: RunReport, profile: string): string | undefined {
   const groups = variants.map(({ name, costs }) => ({
     name,
-    bars: costs.filter((cost) => cost.profile === profile).map((cost) => ({ value: cost.ns, label: cost.ns === 0 ? 'no cost known' : costText(cost), series: 0, open: cost.lowerBound })),
+    bars: costs.filter((cost) => cost.profile === profile).map((cost) => ({ value: cost.ns, label: costText(cost), series: 0, open: cost.lowerBound })),
   }));
   if (groups.every(({ bars }) => bars.every(({ value }) => value === 0))) {
     return undefined;
@@ -52,7 +55,7 @@ export function costPlot({ variants, brackets }: RunReport, profile: string): st
   const marks = brackets
     .filter((each) => each.profile === profile)
     .map(({ measured, phase }) => ({ value: measured.ns, label: `${durationText(measured.ns)} measured${phase === undefined ? '' : ` (${phase})`}` }));
-  return logBars({ title: `Estimated cost by variant, ${profile}`, groups, tick: durationText, marks });
+  return logBars({ title: `Estimated cost by variant, ${profile}`, groups, tick: seconds, marks });
 }
 
 /** A column for each phase, stacked by what `amounts` tells apart; undefined where there is nothing. */
@@ -61,16 +64,17 @@ function stacked(
   title: string,
   amounts: (phase: PhaseReport) => ReadonlyMap<string, number>,
   amount: (value: number) => string,
-  binary = false,
+  options: { readonly binary?: boolean; readonly colour?: (name: string, i: number) => number } = {},
 ): string | undefined {
   const found = variant.phases.map(amounts);
   const names = [...new Set(found.flatMap((each) => [...each.keys()]))];
   if (names.length === 0) {
     return undefined;
   }
-  const stacks = names.map((name, series) => ({ name, series, values: found.map((each) => each.get(name) ?? 0) }));
+  const { binary = false, colour } = options;
+  const stacks = names.map((name, i) => ({ name, series: colour?.(name, i) ?? i, values: found.map((each) => each.get(name) ?? 0) }));
   const phases = variant.phases.map(({ name }) => name);
-  return legend(names) + columns({ title: `${title}, ${variant.name}`, phases, stacks, amount, binary });
+  return legend(stacks) + columns({ title: `${title}, ${variant.name}`, phases, stacks, amount, binary });
 }
 
 function gathered<T>(list: readonly T[], name: (each: T) => string, value: (each: T) => number): ReadonlyMap<string, number> {
@@ -87,7 +91,8 @@ export function faultPlot(variant: VariantReport): string | undefined {
 
 /** What is mapped at the end of each phase, by level. */
 export function levelPlot(variant: VariantReport): string | undefined {
-  return stacked(variant, 'Mapped by level', ({ mappings }) => gathered(mappings, ({ level }) => `level ${level}`, ({ bytes }) => bytes), sizeText, true);
+  const byLevel = ({ mappings }: PhaseReport): ReadonlyMap<string, number> => gathered(mappings, ({ level }) => `level ${level}`, ({ bytes }) => bytes);
+  return stacked(variant, 'Mapped by level', byLevel, sizeText, { binary: true, colour: (name) => Number(name.slice(-1)) });
 }
 
 /** The most table pages of each phase: a line for each variant, as far as the colours go. */
@@ -97,5 +102,5 @@ export function tablesPlot(variants: readonly VariantReport[]): string {
   const drawn = shown.map(({ name, phases: own }, series) => ({
     name, series, values: phases.map((phase) => own.find((each) => each.name === phase)?.tables.now.pages ?? 0),
   }));
-  return legend(shown.map(({ name }) => name)) + lines({ title: 'Table pages at the end of each phase', phases, lines: drawn, amount: power });
+  return legend(drawn) + lines({ title: 'Table pages at the end of each phase', phases, lines: drawn, amount: power });
 }

@@ -35,7 +35,7 @@ export function picture(width: number, height: number, label: string, ...childre
 }
 
 /** What the colours stand for. */
-export function legend(names: readonly string[]): string {
-  const items = names.map((name, i) => `<span><i class="k${i % SERIES}"></i>${escapeHtml(name)}</span>`);
+export function legend(series: readonly { readonly name: string; readonly series: number }[]): string {
+  const items = series.map(({ name, series: colour }) => `<span><i class="k${colour % SERIES}"></i>${escapeHtml(name)}</span>`);
   return `<p class="legend">${items.join('')}</p>`;
 }
