@@ -13,3 +13,8 @@ export type { MemoryFactory } from './pgtable/subject.js';
 export { walkerLaws, type WalkerLaw } from './walker/laws.js';
 export type { WalkerSubject } from './walker/bench.js';
 export { translationConformance, type TranslationConformanceOptions } from './walker/suite.js';
+export { nestedCounterexample, runNestedSteps, type Counterexample } from './nested/composition.js';
+export type { NestedSubject } from './nested/bench.js';
+export { nestedSteps, stepText, WORLD_GUESTS, type NestedStep } from './nested/steps.js';
+export { nestedConformance, type NestedConformanceOptions } from './nested/suite.js';
+export type { WorldOptions } from './nested/world.js';
