@@ -122,7 +122,7 @@ const turns = fc.array(
     fc.record({ vcpu: fc.nat(2), guest: fc.nat(GUESTS.length - 1) }),
     fc.record({ vcpu: fc.nat(2), keep: fc.boolean() }),
   ),
-  { maxLength: 60 },
+  { maxLength: 60, size: 'max' },
 );
 
 /** However vCPUs come and go, one that asks gets a context, for the registers it asked with, and nobody else's. */

@@ -111,7 +111,7 @@ export class World {
 
   /** Both tables begin with every place mapped, and no place alike. */
   #start(table: number, place: number): Entry {
-    return this.#write(table, place, (place + 2 * table) % TARGETS);
+    return this.#write(table, place, (Math.min(place, 2) + 2 * table) % TARGETS);
   }
 
   #write(table: number, place: number, target: number): Entry {
@@ -177,7 +177,7 @@ export class World {
     const outputs = possible.map((each) => each?.output);
     if (reach.kind === 'reached') {
       const { output, leaf } = reach;
-      ensure('composition.address', outputs.includes(output), () => `It reaches ${this.#where(output)}; its stage 2 says ${outputs.map((each) => this.#where(each)).join(' or ')}.`);
+      ensure('composition.address', outputs.includes(output), () => this.#elsewhere(output, outputs));
       const fits = possible.some((each) => each?.output === output && allows(each.rights, access));
       ensure('composition.rights', fits, () => `A ${access.type} is let through that one of the two stages denies.`);
       const within = possible.some((each) => each !== undefined && each.output === output && within2(leaf.rights, each.rights));
@@ -193,6 +193,11 @@ export class World {
     const ipa = entry.output + (at - entry.start);
     const host = this.hostLeaf(ipa);
     return { output: host.output + (ipa - host.start), rights: both(entry.rights, host.rights) };
+  }
+
+  #elsewhere(output: number, outputs: readonly (number | undefined)[]): string {
+    const [reached, due] = [this.#where(output), outputs.map((each) => this.#where(each)).join(' or ')];
+    return reached === due ? `It reaches ${hex(output)}, beside what its stage 2 says.` : `It reaches ${reached}; its stage 2 says ${due}.`;
   }
 
   /** An output as people call it: the page of the VM's memory that it belongs to. */

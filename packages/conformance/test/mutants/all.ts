@@ -1,14 +1,16 @@
 import { done, type Backend, type CaseTranslator, type Format } from '@granule/contract';
 import { stage1Geometry, stage2Geometry, type Result, type TableGeometry } from '@granule/geometry';
-import { fake, formatConformance, geometries, pageTableConformance, translationConformance, type Runner } from '../../src/index.js';
+import { fake, formatConformance, geometries, nestedConformance, pageTableConformance, translationConformance, type Runner } from '../../src/index.js';
 import { vectorConformance } from '../../src/vectors/index.js';
 import { assertions, findings } from '../findings.js';
 import { referenceCore } from '../reference-core.js';
+import { referenceLayer } from '../reference-layer.js';
 import { referenceWalker } from '../reference-walker.js';
 import { CASES, MACHINES, translatorOf } from '../sample-cases.js';
 import { TestMemory } from '../table-memory.js';
 import { CORE_MUTANTS } from './cores.js';
 import { FORMAT_MUTANTS } from './formats.js';
+import { LAYER_MUTANTS } from './layers.js';
 import { TRANSLATOR_MUTANTS } from './translators.js';
 import { WALKER_MUTANTS } from './walkers.js';
 
@@ -69,16 +71,22 @@ const walkers = (walker: ReturnType<typeof referenceWalker>): Sound => ({
   ),
 });
 
+const layers = (layer: ReturnType<typeof referenceLayer>): Sound => ({
+  suite: 'nestedConformance',
+  run: once((runner) => nestedConformance(layer, { ...runner, backend: fake, runs: 40, shrink: false, seed: 1 })),
+});
+
 const translators = (translator: CaseTranslator): Sound => ({
   suite: 'vectorConformance',
   run: once((runner) => vectorConformance(translator, { ...runner, cases: CASES, machines: MACHINES })),
 });
 
-export const SOUND: readonly Sound[] = [formats(fake), cores(referenceCore()), walkers(referenceWalker()), translators(translatorOf())];
+export const SOUND: readonly Sound[] = [formats(fake), cores(referenceCore()), walkers(referenceWalker()), layers(referenceLayer()), translators(translatorOf())];
 
 export const MUTANTS: readonly Mutant[] = [
   ...FORMAT_MUTANTS.map(({ change, ...each }) => ({ ...each, ...formats(mutated(change)) })),
   ...CORE_MUTANTS.map((each) => ({ ...each, ...cores(referenceCore(each.fault)) })),
   ...WALKER_MUTANTS.map((each) => ({ ...each, ...walkers(referenceWalker(each.fault)) })),
+  ...LAYER_MUTANTS.map((each) => ({ ...each, ...layers(referenceLayer(each.fault)) })),
   ...TRANSLATOR_MUTANTS.map(({ change, ...each }) => ({ ...each, ...translators(translatorOf(change)) })),
 ];
