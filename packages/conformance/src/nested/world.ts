@@ -68,13 +68,17 @@ export class World {
   run(step: NestedStep): void {
     switch (step.step) {
       case 'enter':
-        return this.#enter(step.vcpu, step.guest);
+        this.#enter(step.vcpu, step.guest);
+        return;
       case 'access':
-        return this.#access(step.vcpu, step.place, step.access);
+        this.#access(step.vcpu, step.place, step.access);
+        return;
       case 'change':
-        return this.#change(step.table, step.place, step.target);
+        this.#change(step.table, step.place, step.target);
+        return;
       case 'tlbi':
-        return this.#tlbi(step.kind, step.guest, step.place);
+        this.#tlbi(step.kind, step.guest, step.place);
+        return;
       case 'move':
         this.bench.shadow.unmapAll();
         this.#moves[step.target] += 1;
