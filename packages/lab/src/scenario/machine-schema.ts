@@ -1,3 +1,4 @@
+import type { Features } from '@granule/contract';
 import { z } from 'zod';
 import { amount, fields, oneOf, text, whole, word, yes } from './values.js';
 
@@ -19,12 +20,27 @@ const finite = fields({
   tables: cache.optional().describe('Walk cache.'),
 });
 
+const granules = z.array(oneOf('4K', '16K', '64K'));
+
+/** {@link Features}, each as it may be set. */
+const features = fields({
+  paBits: whole(32, 52),
+  vmidBits: whole(8, 16),
+  bbm: whole(0, 2),
+  granules1: granules,
+  granules2: granules,
+  lpa2Granules1: granules,
+  lpa2Granules2: granules,
+  lpa: yes, lva: yes, ttst: yes, xnx: yes, s2fwb: yes, ttl: yes, tlbirange: yes, hpds: yes, hpds2: yes, haf: yes, hdbs: yes,
+  pan: yes, pan3: yes, e0pd: yes, vhe: yes, xs: yes, cnp: yes, bti: yes, idc: yes, dic: yes, mte: yes, pauth: yes, nv: yes, ras: yes,
+} satisfies Record<keyof Features, z.ZodType>).partial();
+
 export const machine = fields({
   arch: oneOf('armv8', 'armv7-lpae').optional().describe('Default armv8; --arch overrides.'),
   cpu: oneOf('cortex-a15', 'cortex-a53', 'cortex-a57', 'cortex-a76', 'neoverse-n2', 'max').optional()
     .describe('Its ID registers; default cortex-a76, or cortex-a15 with armv7-lpae.'),
   registers: z.record(z.string(), word).optional().describe("ID registers by their Arm names, over the CPU's."),
-  features: z.record(z.string(), z.unknown()).optional().describe("Features by name (s2fwb, dic, tlbirange, ttl, haf, paBits, vmidBits, …), over what the ID registers say."),
+  features: features.optional().describe('Over what the ID registers say.'),
   pes: whole(1, 64).optional().describe('Default 1.'),
   caches: caches.optional(),
   tlb: z.union([z.literal('adversarial'), finite], { error: 'is neither adversarial nor the arrays of a finite TLB' }).optional()
@@ -47,7 +63,7 @@ export const vm = fields({
   invalidation: oneOf('each', 'deferred', 'vm-wide', 'elided').optional().describe("TLB invalidation of what is unmapped; default deferred, as today's Linux."),
   maintenance: oneOf('map-and-unmap', 'map', 'unmap', 'none').optional().describe('When memory is cleaned to PoC; default map-and-unmap, as Linux.'),
   cacheEmulation: oneOf('linux', 'per-cpu', 'xen-deferred').optional().describe('Set/way operations and cache toggling; default linux.'),
-  ioremap: oneOf('pages', 'largest-block').optional().describe('How device memory is mapped beforehand; default pages.'),
+  ioremap: oneOf('pages', 'pmd-blocks', 'largest-block').optional().describe('How device memory is mapped beforehand; default pages.'),
   dirtyLog: oneOf('off', 'manual', 'initially-set').optional().describe('KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; default off.'),
   splitChunk: amount.optional().describe('KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, bytes; default 0, off.'),
 });
@@ -81,7 +97,6 @@ export const slot = fields({
   logDirty: yes.optional(),
 });
 
-export type MachineInput = z.input<typeof machine>;
 export type MachineSpec = z.output<typeof machine>;
 export type HostSpec = z.output<typeof host>;
 export type VmSpec = z.output<typeof vm>;

@@ -13,11 +13,13 @@ const variant = fields({
   host: host.partial().optional(),
   vm: vm.partial().optional(),
   hyp: hyp.partial().optional(),
+  memory: z.array(memory).optional().describe('In place of the common list.'),
+  slots: z.array(slot).optional().describe('In place of the common list.'),
   expect: expectation.optional(),
 });
 
 const measured = fields({
-  total: text.regex(/^[0-9]+(\.[0-9]+)? ?(ns|us|ms|s|min)$/, { error: 'is not a time, as 949 ms' }),
+  total: text.regex(/^[0-9]+(\.[0-9]+)? ?(ns|us|ms|s|min|h)$/, { error: 'is not a time, as 949 ms' }),
   profile: text,
   between: z.tuple([text, text]).describe('Names of variants.'),
   phase: text.optional(),

@@ -64,7 +64,7 @@ const hostSteps = [
     first: whole(0, 2 ** 40).optional().describe('A multiple of 64 pages; default 0.'),
     pages: whole(1, 2 ** 40).optional().describe('Default to the end of the slot.'),
   }),
-  fields({ do: z.literal('ioremap'), ...regions, physical: amount, policy: oneOf('pages', 'largest-block').optional(), pe }),
+  fields({ do: z.literal('ioremap'), ...regions, physical: amount, policy: oneOf('pages', 'pmd-blocks', 'largest-block').optional(), pe }),
   fields({ do: z.literal('unmap'), ...regions, pe }).describe('Takes a range out of stage 2, with the policy of the VM.'),
   fields({ do: z.literal('teardown'), pe }),
   fields({ do: z.literal('reset-vcpu'), vcpu }).describe('KVM_ARM_VCPU_INIT again, as at a reboot of the guest.'),

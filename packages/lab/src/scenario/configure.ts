@@ -1,0 +1,137 @@
+import { type Backend, type Features, type Outcome, done, refused } from '@granule/contract';
+import { GRANULES, type Granule } from '@granule/geometry';
+import { alignUp, hex } from '@granule/geometry/bits';
+import type { CacheConfig } from '@granule/cache-tlb';
+import { type HostProfile, type KernelProfile, kernelProfile } from '@granule/kvm';
+import { CPUS } from './cpus.js';
+import type { MachineSpec, MemorySpec } from './machine-schema.js';
+import { SCENARIO_SCHEMA, type Scenario } from './scenario.js';
+
+/** A part of physical memory. */
+export interface PhysicalRange {
+  readonly start: number;
+  readonly bytes: number;
+}
+
+/** A scenario's machine and host, everything decided. */
+export interface Configuration {
+  readonly backend: Backend;
+  readonly features: Features;
+  readonly pes: number;
+  readonly caches: Omit<CacheConfig, 'memory' | 'pes'> | undefined;
+  /** Bytes of a cache line. */
+  readonly line: number;
+  readonly kernel: KernelProfile;
+  readonly host: HostProfile;
+  /** All memory that the scenario speaks of: sorted, joined. */
+  readonly memory: readonly PhysicalRange[];
+  /** Where table pages come from. */
+  readonly tables: PhysicalRange;
+}
+
+/** Backends by architecture. */
+export type Backends = Readonly<Record<'armv8' | 'armv7-lpae', Backend>>;
+
+/** VA bits of a usual host kernel: Linux defconfig (48), 16K pages (47), a 32-bit kernel's own table (39, four entries of 1 GiB of it in use). */
+const VA_BITS: Readonly<Record<Granule, number>> = { '4K': 48, '16K': 47, '64K': 48 };
+const ARMV7_VA_BITS = 39;
+const GIGABYTE = 30;
+/** Of the line that CTR_EL0 or CTR tells where nothing else is said. */
+const LINE = 64;
+
+function bad(field: string, what: string) {
+  return refused('scenario.setting', `${field} ${what}.`, SCENARIO_SCHEMA);
+}
+
+/** Refused: `scenario.setting`, what does not go together. */
+export function configure(scenario: Scenario, backends: Backends, arch: 'armv8' | 'armv7-lpae', tablePages: number): Outcome<Configuration> {
+  const { machine = {}, host = {} } = scenario;
+  const armv7 = arch === 'armv7-lpae';
+  const cpu = machine.cpu ?? (armv7 ? 'cortex-a15' : 'cortex-a76');
+  if (armv7 !== (cpu === 'cortex-a15')) {
+    return bad('machine.cpu', `${cpu} is not of ${arch}`);
+  }
+  const backend = backends[arch];
+  const features: Features = { ...backend.registers.features({ ...CPUS[cpu], ...machine.registers }), ...machine.features };
+  const granule = host.granule ?? '4K';
+  if (!features.granules2.includes(granule)) {
+    return bad('host.granule', `${granule} is not a stage-2 granule of this machine, which has ${features.granules2.join(', ')}`);
+  }
+  const memory = memoryOf(scenario);
+  const beyond = memory.find(({ start, bytes }) => start + bytes > 2 ** features.paBits);
+  if (beyond !== undefined) {
+    return bad('memory', `ends at ${hex(beyond.start + beyond.bytes)}, beyond the ${features.paBits} bits of physical address that this machine has`);
+  }
+  const tables = tablesAt(machine, memory, tablePages * 2 ** GRANULES[granule].pageShift, features.paBits);
+  if (tables.kind !== 'done') {
+    return tables;
+  }
+  const { hardwareAccessFlag = true, tlbRange = true, kernel = '7.2', vaBits = armv7 ? ARMV7_VA_BITS : VA_BITS[granule] } = host;
+  const profile = { granule, vaBits, features, hardwareAccessFlag, tlbRange };
+  const caches = cachesOf(machine, features);
+  const { pes = 1 } = machine;
+  return done({
+    backend, features, pes, caches, line: caches?.lineBytes ?? LINE, kernel: kernelProfile(kernel), host: profile, memory, tables: tables.value,
+  });
+}
+
+function cachesOf({ caches }: MachineSpec, { idc, dic }: Features): Configuration['caches'] {
+  if (caches === undefined) {
+    return undefined;
+  }
+  const { data, instruction = data, outer, system, lineBytes = LINE } = caches;
+  const shape = ({ sets, ways }: { readonly sets: number; readonly ways: number }) => ({ sets, ways, replacement: 'lru' as const });
+  const index = caches.instruction?.index ?? 'physical';
+  return {
+    lineBytes, idc, dic, data: shape(data), instruction: { ...shape(instruction), index },
+    ...(outer === undefined ? {} : { outer: shape(outer) }), ...(system === undefined ? {} : { system: shape(system) }),
+  };
+}
+
+/** Physical memory behind the VMM's, that of EL2 and devices mapped beforehand: ranges that touch are one. */
+function memoryOf({ memory = [], steps, hyp }: Scenario): readonly PhysicalRange[] {
+  const ranges: PhysicalRange[] = [];
+  const add = (start: number, bytes: number): void => void ranges.push({ start, bytes });
+  memory.forEach(({ physical, size }) => add(physical, size));
+  for (const step of steps.flatMap((each) => (each.do === 'repeat' ? each.steps : [each]))) {
+    if (step.do === 'back' || step.do === 'ioremap') {
+      add(step.physical, step.size);
+    }
+  }
+  if (hyp !== undefined) {
+    add(hyp.ram.start, hyp.ram.size);
+  }
+  return joined(ranges.sort((a, b) => a.start - b.start));
+}
+
+function joined(sorted: readonly PhysicalRange[]): readonly PhysicalRange[] {
+  const result: PhysicalRange[] = [];
+  for (const each of sorted) {
+    const last = result.at(-1);
+    if (last !== undefined && each.start <= last.start + last.bytes) {
+      result[result.length - 1] = { start: last.start, bytes: Math.max(last.bytes, each.start + each.bytes - last.start) };
+    } else {
+      result.push(each);
+    }
+  }
+  return result;
+}
+
+/** The first whole gigabyte above all memory, or below it. */
+function tablesAt({ tables }: MachineSpec, memory: readonly PhysicalRange[], bytes: number, paBits: number): Outcome<PhysicalRange> {
+  const limit = 2 ** paBits;
+  const candidates = tables === undefined ? [0, ...memory.map(({ start, bytes: size }) => alignUp(start + size, GIGABYTE))].reverse() : [tables];
+  const start = candidates.find((at) => at + bytes <= limit && !memory.some((each) => at < each.start + each.bytes && each.start < at + bytes));
+  if (start === undefined) {
+    return bad('machine.tables', `has no room: ${hex(bytes)} bytes of table pages, apart from the memory, below 2^${paBits}`);
+  }
+  return start % 2 ** 16 === 0 ? done({ start, bytes }) : bad('machine.tables', `${hex(start)} is not a multiple of 64K`);
+}
+
+/** The VMM's memory as kvm takes it. */
+export function backingOf({ hva, size, physical, kind = 'anonymous', page, memory, writable = true }: MemorySpec, pageBytes: number) {
+  const leaf = page ?? pageBytes;
+  return {
+    start: hva, bytes: size, physical, kind, writable, pageBytes: leaf, leafBytes: leaf, memory: memory ?? (kind === 'device' ? ('device' as const) : ('normal' as const)),
+  };
+}

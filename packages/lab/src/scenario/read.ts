@@ -1,0 +1,137 @@
+import { type Outcome, done, refused } from '@granule/contract';
+import { isMap, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import type { z } from 'zod';
+import { SCENARIO_SCHEMA, type Scenario, scenarioSchema } from './scenario.js';
+
+/** Where in a scenario: names of fields and places in lists. */
+export type FieldPath = readonly (string | number)[];
+
+export interface ScenarioFile {
+  readonly scenario: Scenario;
+  /** `FILE:LINE:COLUMN` of a field, or of the nearest one around it that is written down. */
+  readonly place: (path: FieldPath) => string;
+}
+
+type Issue = z.core.$ZodIssue;
+
+/** Nesting and aliases that no scenario needs. */
+const MAX_ALIASES = 100;
+const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
+
+/**
+ * A scenario in YAML, which JSON is too. Refused, with file, line, column and field in the sentence: `scenario.syntax`, `scenario.field`
+ * (the first of the fields that are wrong, in the order of the text).
+ */
+export function readScenario(text: string, file: string): Outcome<ScenarioFile> {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, intAsBigInt: true, prettyErrors: false });
+  const at = (offset: number): string => {
+    const { line, col } = lines.linePos(offset);
+    return `${file}:${Math.max(line, 1)}:${Math.max(col, 1)}`;
+  };
+  const [broken] = document.errors;
+  if (broken !== undefined) {
+    return refused('scenario.syntax', `${at(broken.pos[0])}: ${firstSentence(broken.message)}`, 'YAML 1.2');
+  }
+  const plain = plainOf(document);
+  if (typeof plain === 'string') {
+    return refused('scenario.syntax', `${at(0)}: ${plain}`, 'YAML 1.2');
+  }
+  const parsed = scenarioSchema.safeParse(plain.value);
+  if (parsed.success) {
+    return done({ scenario: parsed.data, place: (path) => at(offsetOf(document, path)) });
+  }
+  const places = parsed.error.issues.map((issue) => ({ issue, offset: offsetOf(document, pathOf(issue)) }));
+  const [first] = places.sort((a, b) => a.offset - b.offset);
+  const { issue, offset } = first;
+  return refused('scenario.field', `${at(offset)}: ${sentenceOf(issue, missing(plain.value, issue.path))}`, SCENARIO_SCHEMA);
+}
+
+/** A scenario as an object; addresses and values may be texts. Refused: `scenario.field`. */
+export function checkScenario(input: unknown): Outcome<Scenario> {
+  const parsed = scenarioSchema.safeParse(input);
+  if (parsed.success) {
+    return done(parsed.data);
+  }
+  const [issue] = parsed.error.issues;
+  return refused('scenario.field', sentenceOf(issue, missing(input, issue.path)), SCENARIO_SCHEMA);
+}
+
+/** `steps[3].at`. */
+export function fieldName(path: readonly PropertyKey[]): string {
+  const name = path.map((each) => (typeof each === 'number' ? `[${each}]` : `.${String(each)}`)).join('');
+  return name === '' ? 'the scenario' : name.replace(/^\./, '');
+}
+
+function firstSentence(message: string): string {
+  const [line] = message.split('\n');
+  return /[.!?]$/.test(line) ? line : `${line}.`;
+}
+
+/** As a value: whole numbers that a number holds exactly, others as the texts that they are. */
+function plainOf(document: Document): { readonly value: unknown } | string {
+  try {
+    return { value: narrowed(document.toJS({ maxAliasCount: MAX_ALIASES })) };
+  } catch (error) {
+    return firstSentence(error instanceof Error ? error.message : 'it cannot be read');
+  }
+}
+
+function narrowed(value: unknown): unknown {
+  if (typeof value === 'bigint') {
+    return value <= MAX_SAFE && value >= -MAX_SAFE ? Number(value) : `0x${value.toString(16)}`;
+  }
+  if (Array.isArray(value)) {
+    return value.map(narrowed);
+  }
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, narrowed(each)]));
+  }
+  return value;
+}
+
+/** Of a field that nobody knows, the field itself. */
+function pathOf(issue: Issue): FieldPath {
+  const path = issue.path.map((each) => (typeof each === 'number' ? each : String(each)));
+  return issue.code === 'unrecognized_keys' ? [...path, issue.keys[0]] : path;
+}
+
+function offsetOf(document: Document, path: FieldPath): number {
+  for (let depth = path.length; depth > 0; depth -= 1) {
+    const parent: unknown = depth === 1 ? document.contents : document.getIn(path.slice(0, depth - 1), true);
+    const last = path[depth - 1];
+    const pair = isMap(parent) ? parent.items.find((each) => isPair(each) && isScalar(each.key) && String(each.key.value) === last) : undefined;
+    const node: unknown = pair?.key ?? document.getIn(path.slice(0, depth), true);
+    const start = (node as { range?: readonly number[] } | undefined)?.range?.[0];
+    if (start !== undefined) {
+      return start;
+    }
+  }
+  return document.contents?.range?.[0] ?? 0;
+}
+
+/** Whether a field is not there at all. */
+function missing(value: unknown, path: readonly PropertyKey[]): boolean {
+  let at = value;
+  for (const each of path) {
+    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, each)) {
+      return true;
+    }
+    at = (at as Readonly<Record<PropertyKey, unknown>>)[each];
+  }
+  return at === undefined;
+}
+
+function sentenceOf(issue: Issue, absent: boolean): string {
+  if (issue.code === 'unrecognized_keys') {
+    return `${fieldName([...issue.path, issue.keys[0]])} is a field that nobody knows.`;
+  }
+  const name = fieldName(issue.code === 'invalid_union' && issue.path.at(-1) === 'do' ? issue.path.slice(0, -1) : issue.path);
+  if (absent && issue.code !== 'invalid_union') {
+    return `${name} is missing.`;
+  }
+  if (issue.code === 'invalid_type' && issue.message.startsWith('Invalid input')) {
+    return `${name} is no ${issue.expected === 'array' ? 'list' : issue.expected === 'object' || issue.expected === 'record' ? 'object' : issue.expected}.`;
+  }
+  return `${name} ${issue.message}.`;
+}
