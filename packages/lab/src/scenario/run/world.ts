@@ -1,0 +1,133 @@
+import { type AccessType, type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, done } from '@granule/contract';
+import { createTableArena, type TableArena } from '@granule/memory';
+import { Backing, type CacheEmulation, createVm, DeferredCaches, linuxCaches, PerCpuCaches, setMemoryRegion, setSplitChunk, type Vcpu, type Vm, VmidAllocator, type VmOptions } from '@granule/kvm';
+import { backingOf, type Configuration } from '../configure.js';
+import type { FieldPath } from '../read.js';
+import type { Scenario } from '../scenario.js';
+import { Installed } from './installed.js';
+import type { Recorder } from './recorder.js';
+
+/** One access of a guest. */
+export interface GuestAccess {
+  readonly type: AccessType;
+  readonly at: number;
+  readonly bytes: number;
+  readonly value?: bigint;
+  readonly privileged: boolean;
+  /** The same access is to be made so many times, each time `stride` further. */
+  readonly left: number;
+  readonly stride: number;
+}
+
+/** What the guest sees of it. */
+export type Seen =
+  | { readonly kind: 'done'; readonly value?: bigint; readonly expected?: bigint; readonly output?: number; readonly times: number }
+  | { readonly kind: 'fault'; readonly fault: FaultValue; readonly injected?: string }
+  | { readonly kind: 'mmio' }
+  | { readonly kind: 'failed'; readonly failure: Failure };
+
+/** Guests as a run sees them: on modelled hardware, or by looking into the table alone. */
+export interface GuestSide {
+  /** Where what the hypervisor does for a VM takes effect. */
+  sinkOf(vm: () => Vm | undefined, format: Format): EffectSink;
+  access(vcpu: Vcpu, access: GuestAccess): Seen;
+  runOn(vcpu: Vcpu, pe: number): void;
+  /** Where it runs. */
+  peOf(vcpu: Vcpu): number;
+  /** Another VM runs on a PE once, and touches an address. */
+  visit(vm: Vm, pe: number, ipa: number | undefined): Failure | undefined;
+  register(vcpu: Vcpu, name: string, value: bigint): Failure | undefined;
+  setWay(vcpu: Vcpu, op: 'ISW' | 'CSW' | 'CISW', operand: number | undefined): void;
+  /** What the vCPU's registers hold besides their reset values is gone. */
+  reset(vcpu: Vcpu): void;
+}
+
+/** One run: the VM with its host, and where the host's code runs now. */
+export class World {
+  /** The PE that executes the hypervisor. */
+  pe = 0;
+  readonly hostMemory: Backing;
+  readonly vmids: VmidAllocator;
+  readonly arena: TableArena;
+  readonly installed: Installed;
+  readonly emulation: CacheEmulation;
+  readonly vcpus: Vcpu[] = [];
+  #vm: Vm | undefined;
+  side!: GuestSide;
+  /** The stage-2 table is gone. */
+  down = false;
+
+  constructor(
+    readonly scenario: Scenario,
+    readonly config: Configuration,
+    readonly recorder: Recorder,
+  ) {
+    const { host, tables, features, pes } = config;
+    const pageShift = { '4K': 12, '16K': 14, '64K': 16 }[host.granule];
+    this.hostMemory = new Backing(2 ** pageShift);
+    this.vmids = new VmidAllocator(features.vmidBits);
+    this.arena = createTableArena({ pageShift, base: tables.start, maxPages: tables.bytes / 2 ** pageShift });
+    this.installed = new Installed({ effect: (effect) => recorder.effect(effect) });
+    this.emulation = { 'linux': () => linuxCaches, 'per-cpu': () => new PerCpuCaches(pes), 'xen-deferred': () => new DeferredCaches() }[scenario.vm?.cacheEmulation ?? 'linux']();
+    scenario.memory?.forEach((each) => this.hostMemory.add(backingOf(each, 2 ** pageShift)));
+  }
+
+  get vm(): Vm {
+    return this.#vm!;
+  }
+
+  get pageBytes(): number {
+    return this.vm.sizes.page;
+  }
+
+  /** Makes the VM, its slots and its vCPUs. A failure comes with the field that is to blame. */
+  start(): { readonly failure: Failure; readonly path: FieldPath } | undefined {
+    const { slots = [], vm: spec = {} } = this.scenario;
+    const made = this.newVm(true);
+    if (made.kind !== 'done') {
+      return { failure: made, path: ['vm', 'ipaBits'] };
+    }
+    const vm = (this.#vm = made.value);
+    vm.manualDirtyLog = spec.dirtyLog ?? 'off';
+    const chunk = setSplitChunk(vm, spec.splitChunk ?? 0);
+    if (chunk.kind !== 'done') {
+      return { failure: chunk, path: ['vm', 'splitChunk'] };
+    }
+    for (const [index, { slot = index, ...region }] of slots.entries()) {
+      const outcome = setMemoryRegion(vm, { slot, ...region });
+      if (outcome.kind !== 'done') {
+        return { failure: outcome, path: ['slots', index] };
+      }
+    }
+    for (let i = 0; i < (spec.vcpus ?? 1); i += 1) {
+      this.vcpus.push(vm.addVcpu());
+    }
+    return undefined;
+  }
+
+  /** Another VM of the same kind, on the same table memory and host memory. */
+  newVm(watched: boolean): Outcome<Vm> {
+    const { backend, kernel, host } = this.config;
+    const { ipaBits = 40, invalidation = 'deferred', maintenance = 'map-and-unmap' } = this.scenario.vm ?? {};
+    const common: VmOptions = {
+      backend, kernel, host, type: ipaBits, memory: this.arena, hostMemory: this.hostMemory, vmids: this.vmids, invalidation, maintenance,
+    };
+    // Its format, which the sink needs before there is the VM.
+    const trial = createVm({ ...common, memory: createTableArena({ pageShift: this.arena.pageShift, maxPages: 32 }) });
+    if (trial.kind !== 'done') {
+      return trial;
+    }
+    this.recorder.format ??= trial.value.format;
+    let vm: Vm | undefined;
+    const { tally } = this.recorder;
+    const made = createVm({ ...common, sink: this.side.sinkOf(() => vm, trial.value.format), ...(watched ? { trace: tally.policy } : {}) });
+    if (made.kind === 'done') {
+      vm = made.value;
+    }
+    return made.kind === 'done' ? done(made.value) : made;
+  }
+
+  tell(effect: Effect): void {
+    this.recorder.effect(effect);
+  }
+}
