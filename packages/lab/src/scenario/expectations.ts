@@ -20,7 +20,8 @@ export const counts = z.record(text, limit)
 
 /** What the run as a whole is to come to. */
 export const expectation = fields({
-  verdict: text.optional().describe('clean, or a rule that is broken (tlbi.missing).'),
+  verdict: z.union([text, z.array(text).min(1)], { error: 'is neither clean nor one or several rules' }).optional()
+    .describe('clean, or the rules that are broken, these and no other (tlbi.missing).'),
   counts: counts.optional(),
   leaves: fields({ 0: whole(0, 2 ** 40), 1: whole(0, 2 ** 40), 2: whole(0, 2 ** 40), 3: whole(0, 2 ** 40) }).partial().optional()
     .describe('Leaves of stage 2 by level at the end.'),

@@ -5,6 +5,7 @@ import { amount, fields, oneOf, text, whole, word, yes } from './values.js';
 
 const vcpu = whole(0, 63).optional().describe('Default 0.');
 const pe = whole(0, 63).optional().describe('The PE that the host works on; default 0.');
+const refused = text.optional().describe('The id of the refusal that must come of it (slot.overlap).');
 const regular = {
   count: whole(1, 2 ** 40).optional().describe('How often, each time `stride` further; default once.'),
   stride: amount.optional().describe('Default a page.'),
@@ -49,12 +50,12 @@ const guestSteps = [
 
 /** What the host does, its VMM or its kernel. */
 const hostSteps = [
-  slot.extend({ do: z.literal('set-slot'), pe }).describe('Makes, moves or changes a slot.'),
-  fields({ do: z.literal('delete-slot'), slot: whole(0, 2 ** 31 - 1), pe }),
+  slot.extend({ do: z.literal('set-slot'), pe, refused }).describe('Makes, moves or changes a slot.'),
+  fields({ do: z.literal('delete-slot'), slot: whole(0, 2 ** 31 - 1), pe, refused }),
   memory.extend({ do: z.literal('back') }).describe('The host maps other memory here (it has told its notifiers before, or not).'),
-  fields({ do: z.literal('notifier-unmap'), ...range, pe }),
+  fields({ do: z.literal('notifier-unmap'), ...range, pe, refused }),
   fields({ do: z.literal('age'), ...range, clear: yes.optional().describe('Default true.'), pe, expect: fields({ young: yes }).optional() }),
-  fields({ do: z.literal('log-dirty'), slot: whole(0, 2 ** 31 - 1), on: yes, pe }),
+  fields({ do: z.literal('log-dirty'), slot: whole(0, 2 ** 31 - 1), on: yes, pe, refused }),
   fields({
     do: z.literal('get-dirty-log'), slot: whole(0, 2 ** 31 - 1), pe,
     expect: fields({ pages: whole(0, 2 ** 40) }).optional().describe('Pages that are dirty.'),
@@ -64,8 +65,8 @@ const hostSteps = [
     first: whole(0, 2 ** 40).optional().describe('A multiple of 64 pages; default 0.'),
     pages: whole(1, 2 ** 40).optional().describe('Default to the end of the slot.'),
   }),
-  fields({ do: z.literal('ioremap'), ...regions, physical: amount, policy: oneOf('pages', 'pmd-blocks', 'largest-block').optional(), pe }),
-  fields({ do: z.literal('unmap'), ...regions, pe }).describe('Takes a range out of stage 2, with the policy of the VM.'),
+  fields({ do: z.literal('ioremap'), ...regions, physical: amount, policy: oneOf('pages', 'pmd-blocks', 'largest-block').optional(), pe, refused }),
+  fields({ do: z.literal('unmap'), ...regions, pe, refused }).describe('Takes a range out of stage 2, with the policy of the VM.'),
   fields({ do: z.literal('teardown'), pe }),
   fields({ do: z.literal('reset-vcpu'), vcpu }).describe('KVM_ARM_VCPU_INIT again, as at a reboot of the guest.'),
   fields({ do: z.literal('other-vms'), count: whole(1, 2 ** 16), pe }).describe('So many other VMs run once on this PE: each takes a VMID.'),

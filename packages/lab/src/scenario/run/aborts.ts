@@ -1,6 +1,6 @@
 import { type Failure, type FaultValue } from '@granule/contract';
 import { alignDown } from '@granule/geometry/bits';
-import { type AbortRegisters, guestAbort, type Handled, type Vcpu } from '@granule/kvm';
+import { type AbortRegisters, guestAbort, type Handled, type Vcpu, type Vm } from '@granule/kvm';
 import type { World } from './world.js';
 
 export interface AbortedBy {
@@ -21,8 +21,8 @@ export class Aborts {
 
   constructor(private readonly world: World) {}
 
-  handle(vcpu: Vcpu, fault: FaultValue, by: AbortedBy): Answer {
-    const { vm, recorder } = this.world;
+  handle(vm: Vm, vcpu: Vcpu, fault: FaultValue, by: AbortedBy): Answer {
+    const { recorder } = this.world;
     const ipa = alignDown(fault.ipa ?? 0, PAGE_SHIFT);
     const registers: AbortRegisters = { esr: this.#syndrome(fault, by), far: by.va, ipa };
     const outcome = guestAbort(vm, vcpu, registers);
@@ -64,6 +64,7 @@ function nameOf(handled: Handled): string {
     case 'relaxed':
     case 'made-young':
     case 'skipped':
+    case 'forwarded':
     case 'host-external-abort':
       return handled.did;
   }

@@ -90,6 +90,11 @@ export function vttbrOf(vm: Vm): Outcome<bigint> {
   return made.kind === 'done' ? done(made.value.vttbr) : made;
 }
 
+/** A register of EL1 by its AArch64 name is, to an AArch32 guest, the one of the same name without the level (DDI 0487 D1.6, mapping of System registers). */
+export function registerName(backend: Pick<Backend, 'name'>, name: string): string {
+  return archNames(backend) === ARMV8 ? name : name === 'TCR_EL1' ? 'TTBCR' : name.replace(/_EL1$/, '');
+}
+
 /** SCTLR.M and C both 1 (vcpu_has_cache_enabled). */
 export function cachesOn(backend: Backend, sctlr: bigint): boolean {
   const fields = backend.registers.decode(archNames(backend).sctlr, sctlr);

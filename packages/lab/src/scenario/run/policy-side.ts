@@ -1,9 +1,9 @@
-import { type EffectSink, ENTRY, type EntryKind, type Failure, type FaultValue, type Format, type FormatNumbers, type LookupResult, notModelled } from '@granule/contract';
+import { type Effect, type EffectSink, ENTRY, type EntryKind, type Failure, type FaultValue, type Format, type FormatNumbers, type LookupResult, notModelled } from '@granule/contract';
 import { levelShift, type Level } from '@granule/geometry';
 import { alignDown } from '@granule/geometry/bits';
 import { guestAbort, type Vcpu, type Vm } from '@granule/kvm';
 import { Aborts } from './aborts.js';
-import { archNames, cachesOn, encoded } from './arch.js';
+import { archNames, cachesOn, encoded, registerName } from './arch.js';
 import type { GuestAccess, GuestSide, Seen, World } from './world.js';
 
 /** Faults of one access before it is taken to be stuck. */
@@ -29,15 +29,11 @@ export class PolicySide implements GuestSide {
     const { everyVmid } = archNames(world.config.backend);
     return {
       effect(effect) {
-        if (effect.type === 'take' || effect.type === 'free') {
-          recorder.effect(effect);
-          return;
-        }
         if (effect.type === 'tlbi' && everyVmid.includes(effect.op)) {
           installed.rollover();
         }
-        const tagged = effect.type === 'tlbi' && vm() !== undefined && effect.vmid === undefined ? { vmid: vm()!.vmid } : {};
-        recorder.effect({ ...effect, ...tagged, pe: world.pe });
+        // What only a judge looks at is left out where there is none.
+        recorder.effect(recorder.judge === undefined && world.pe === 0 ? effect : placed(effect, world.pe, vm()?.vmid));
       },
     };
   }
@@ -66,7 +62,7 @@ export class PolicySide implements GuestSide {
         return { kind: 'done', times: this.#alike(access) };
       }
       this.world.tell({ type: 'fault', fault, pe: this.world.pe, vmid: vm.vmid, regime: archNames(this.world.config.backend).guest });
-      const answer = this.#aborts.handle(vcpu, fault, { va: BigInt(access.at), write: access.type === 'write', bytes: access.bytes });
+      const answer = this.#aborts.handle(vm, vcpu, fault, { va: BigInt(access.at), write: access.type === 'write', bytes: access.bytes });
       this.world.emulation.beforeEntry?.(vm);
       if (answer.kind === 'failed') {
         return { kind: 'failed', failure: answer.failure };
@@ -101,7 +97,8 @@ export class PolicySide implements GuestSide {
     return outcome === undefined || outcome.kind === 'done' || outcome.kind === 'retry' ? undefined : outcome;
   }
 
-  register(vcpu: Vcpu, name: string, value: bigint): undefined {
+  register(vcpu: Vcpu, asked: string, value: bigint): undefined {
+    const name = registerName(this.world.config.backend, asked);
     this.#enter(vcpu);
     const { vm, emulation, config, recorder } = this.world;
     const { sctlr, vmRegisters } = archNames(config.backend);
@@ -122,6 +119,10 @@ export class PolicySide implements GuestSide {
     recorder.tally.trap(op);
     emulation.setWay(vm, vcpu, 0n);
     emulation.beforeEntry?.(vm);
+  }
+
+  installHyp(): void {
+    // Nothing walks the table.
   }
 
   reset(vcpu: Vcpu): void {
@@ -203,4 +204,12 @@ export class PolicySide implements GuestSide {
     const fault: FaultValue = { type: 'translation', level: 3, stage: 2, s1ptw: false, access: 'read', address: ipa, upper: false, ipa };
     return backend.faults.abort?.(fault, { from: 1, to: 2, va: BigInt(ipa), write: false }).esr ?? 0n;
   }
+}
+
+/** With the PE and, on an invalidation, the VMID in force. */
+function placed(effect: Effect, pe: number, vmid: number | undefined): Effect {
+  if (effect.type === 'take' || effect.type === 'free') {
+    return effect;
+  }
+  return effect.type === 'tlbi' && effect.vmid === undefined && vmid !== undefined ? { ...effect, pe, vmid } : { ...effect, pe };
 }

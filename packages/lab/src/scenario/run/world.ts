@@ -1,4 +1,4 @@
-import { type AccessType, type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, done } from '@granule/contract';
+import { type AccessType, type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, type Registers, done } from '@granule/contract';
 import { createTableArena, type TableArena } from '@granule/memory';
 import { Backing, type CacheEmulation, createVm, DeferredCaches, linuxCaches, PerCpuCaches, setMemoryRegion, setSplitChunk, type Vcpu, type Vm, VmidAllocator, type VmOptions } from '@granule/kvm';
 import { backingOf, type Configuration } from '../configure.js';
@@ -38,6 +38,8 @@ export interface GuestSide {
   visit(vm: Vm, pe: number, ipa: number | undefined): Failure | undefined;
   register(vcpu: Vcpu, name: string, value: bigint): Failure | undefined;
   setWay(vcpu: Vcpu, op: 'ISW' | 'CSW' | 'CISW', operand: number | undefined): void;
+  /** EL2's own registers, the same on every PE. */
+  installHyp(registers: Registers): void;
   /** What the vCPU's registers hold besides their reset values is gone. */
   reset(vcpu: Vcpu): void;
 }
@@ -112,15 +114,17 @@ export class World {
     const common: VmOptions = {
       backend, kernel, host, type: ipaBits, memory: this.arena, hostMemory: this.hostMemory, vmids: this.vmids, invalidation, maintenance,
     };
-    // Its format, which the sink needs before there is the VM.
-    const trial = createVm({ ...common, memory: createTableArena({ pageShift: this.arena.pageShift, maxPages: 32 }) });
-    if (trial.kind !== 'done') {
-      return trial;
+    if (this.recorder.format === undefined) {
+      // The format, which sinks need before there is a VM.
+      const trial = createVm({ ...common, memory: createTableArena({ pageShift: this.arena.pageShift, maxPages: 32 }) });
+      if (trial.kind !== 'done') {
+        return trial;
+      }
+      this.recorder.format = trial.value.format;
     }
-    this.recorder.format ??= trial.value.format;
     let vm: Vm | undefined;
-    const { tally } = this.recorder;
-    const made = createVm({ ...common, sink: this.side.sinkOf(() => vm, trial.value.format), ...(watched ? { trace: tally.policy } : {}) });
+    const { tally, format } = this.recorder;
+    const made = createVm({ ...common, sink: this.side.sinkOf(() => vm, format), ...(watched ? { trace: tally.policy } : {}) });
     if (made.kind === 'done') {
       vm = made.value;
     }

@@ -1,0 +1,49 @@
+import type { Fidelity } from '../../report/report.js';
+import type { Scenario } from '../scenario.js';
+import type { Step } from '../steps.js';
+
+/** Accesses and entries that modelled hardware does in a second or so, and that a judge reads. */
+const MACHINE_LIMIT = 2 ** 15;
+const JUDGE_LIMIT = 2 ** 17;
+
+/** Steps that mean something on hardware alone. */
+const HARDWARE_STEPS: ReadonlySet<string> = new Set(['stage1', 'tlbi', 'dc', 'ic', 'at', 'barrier', 'host-write', 'host-read', 'observe', 'dma', 'hyp-access']);
+
+/** How many accesses and table entries a step may come to, from above. */
+function workOf(step: Step, page: number): number {
+  switch (step.do) {
+    case 'read':
+    case 'write':
+    case 'fetch':
+      return step.count ?? 1;
+    case 'ioremap':
+      return step.policy === undefined || step.policy === 'pages' ? step.size / page : step.size / (512 * page);
+    case 'other-vms':
+      return 8 * step.count;
+    case 'repeat':
+      return step.times * step.steps.reduce((sum, each) => sum + workOf(each, page), 0);
+    default:
+      return 1;
+  }
+}
+
+function needsHardware(step: Step): boolean {
+  if (step.do === 'repeat') {
+    return step.steps.some(needsHardware);
+  }
+  const expects = 'expect' in step && step.expect !== undefined && ('value' in step.expect || 'lost' in step.expect);
+  return HARDWARE_STEPS.has(step.do) || expects;
+}
+
+/** How much of the machine a run gets: what the scenario says, what its steps need, or what the size of its work lets it have. */
+export function fidelityOf({ fidelity, steps, slots = [], vm = {} }: Scenario, page: number): Fidelity {
+  if (fidelity !== undefined) {
+    return fidelity;
+  }
+  if (steps.some(needsHardware)) {
+    return 'machine';
+  }
+  const splits = (vm.splitChunk ?? 0) > 0 || slots.some(({ logDirty }) => logDirty) ? slots.reduce((sum, { size }) => sum + size / page, 0) : 0;
+  const work = splits + steps.reduce((sum, each) => sum + workOf(each, page), 0);
+  return work <= MACHINE_LIMIT ? 'machine' : work <= JUDGE_LIMIT ? 'judged' : 'policy';
+}

@@ -1,0 +1,229 @@
+import { type Failure, type Outcome, DONE, done, refused } from '@granule/contract';
+import { hex } from '@granule/geometry/bits';
+import { clearDirtyLog, type DirtyBitmap, getDirtyLog, ioremap as ioremapOf, type IoremapPolicy, notifierAge, notifierUnmap, setMemoryRegion, teardown as teardownOf, unmapRange } from '@granule/kvm';
+import { backingOf } from '../configure.js';
+import { SCENARIO_SCHEMA } from '../scenario.js';
+import type { StepOf } from '../steps.js';
+import { bytesOf, valueOf } from './coherence.js';
+import { seenWords } from './guest-steps.js';
+import type { Run } from './run.js';
+import type { Seen } from './world.js';
+
+function asOutcome(failure: Failure | undefined): Outcome<undefined> {
+  return failure ?? DONE;
+}
+
+/** A step that may be expected to be refused. */
+function answered(run: Run, step: { readonly do: string; readonly refused?: string | undefined }, outcome: Outcome<unknown>): Failure | undefined {
+  if (step.refused === undefined) {
+    return outcome.kind === 'done' ? undefined : outcome;
+  }
+  run.findings.expect(step.do, step.refused, outcome.kind === 'done' ? 'done' : outcome.id);
+  return undefined;
+}
+
+export function setSlot(run: Run, step: StepOf<'set-slot'>): Failure | undefined {
+  const { slot = run.world.vm.slots.count, ipa, size, hva, readonly = false, logDirty = false } = step;
+  return answered(run, step, setMemoryRegion(run.world.vm, { slot, ipa, size, hva, readonly, logDirty }));
+}
+
+export function deleteSlot(run: Run, step: StepOf<'delete-slot'>): Failure | undefined {
+  return answered(run, step, setMemoryRegion(run.world.vm, { slot: step.slot, ipa: 0, size: 0, hva: 0 }));
+}
+
+export function back(run: Run, step: StepOf<'back'>): undefined {
+  run.world.hostMemory.add(backingOf(step, run.world.pageBytes));
+}
+
+export function unmapNotifier(run: Run, step: StepOf<'notifier-unmap'>): Failure | undefined {
+  return answered(run, step, asOutcome(notifierUnmap(run.world.vm, step.hva, step.hva + step.size)));
+}
+
+export function age(run: Run, { hva, size, clear = true, expect }: StepOf<'age'>): undefined {
+  const young = notifierAge(run.world.vm, hva, hva + size, clear);
+  if (expect !== undefined) {
+    run.findings.expect(`age ${hex(hva)}`, expect.young ? 'young' : 'old', young ? 'young' : 'old');
+  }
+}
+
+export function logDirty(run: Run, step: StepOf<'log-dirty'>): Failure | undefined {
+  const { vm } = run.world;
+  const slot = vm.slots.byId(step.slot);
+  if (slot === undefined) {
+    return refused('scenario.step', `There is no slot ${step.slot}.`, SCENARIO_SCHEMA);
+  }
+  const { ipa, size, hva, readonly } = slot;
+  return answered(run, step, setMemoryRegion(vm, { slot: step.slot, ipa, size, hva, readonly, logDirty: step.on }));
+}
+
+export function getLog(run: Run, { slot, expect }: StepOf<'get-dirty-log'>): Failure | undefined {
+  const outcome = getDirtyLog(run.world.vm, slot);
+  if (outcome.kind !== 'done') {
+    return outcome;
+  }
+  if (expect !== undefined) {
+    run.findings.expect(`dirty pages of slot ${slot}`, String(expect.pages), String(markedPages(outcome.value)));
+  }
+  return undefined;
+}
+
+function markedPages(bitmap: DirtyBitmap): number {
+  let count = 0;
+  for (let word = 0; word < bitmap.words; word += 1) {
+    for (let [bits, other] = bitmap.word(word); bits !== 0 || other !== 0; bits &= bits - 1) {
+      if (bits === 0) {
+        [bits, other] = [other, 0];
+      }
+      count += 1;
+    }
+  }
+  return count;
+}
+
+export function clearLog(run: Run, { slot, first = 0, pages }: StepOf<'clear-dirty-log'>): Failure | undefined {
+  const { vm } = run.world;
+  const count = pages ?? (vm.slots.byId(slot)?.size ?? 0) / vm.sizes.page - first;
+  const outcome = clearDirtyLog(vm, slot, first, count, () => true);
+  return outcome.kind === 'done' ? undefined : outcome;
+}
+
+export function ioremap(run: Run, step: StepOf<'ioremap'>): Failure | undefined {
+  const { vm, scenario } = run.world;
+  const { ipa, size, physical, policy = scenario.vm?.ioremap ?? 'pages' } = step;
+  const page = vm.sizes.page;
+  const odd = ([['ipa', ipa], ['size', size], ['physical', physical]] as const).find(([, value]) => value % page !== 0);
+  if (odd !== undefined) {
+    return refused('scenario.step', `${odd[0]} ${hex(odd[1])} is not a multiple of the page size, ${page} bytes.`, SCENARIO_SCHEMA);
+  }
+  return answered(run, step, ioremapOf(vm, ipa, physical, size, policy as IoremapPolicy));
+}
+
+export function unmap(run: Run, step: StepOf<'unmap'>): Failure | undefined {
+  return answered(run, step, asOutcome(unmapRange(run.world.vm, step.ipa, step.ipa + step.size)));
+}
+
+export function teardown(run: Run): undefined {
+  const { world } = run;
+  world.installed.retire(world.vm);
+  teardownOf(world.vm);
+  world.down = true;
+}
+
+/** KVM_ARM_VCPU_INIT again: the caches are as they were at first, so that all RAM is to fault again, or with S2FWB the instruction cache is emptied (kvm/arm.c). */
+export function resetVcpu(run: Run, step: StepOf<'reset-vcpu'>): Failure | undefined {
+  const { world } = run;
+  const { vm, hostMemory } = world;
+  const vcpu = run.vcpu(step.vcpu);
+  world.pe = world.side.peOf(vcpu);
+  if (vm.host.features.s2fwb) {
+    vm.options.sink?.effect({ type: 'cmo', op: 'ic-ialluis', to: 'pou', address: 0, bytes: 0 });
+  } else {
+    for (const { ipa, hva, size } of vm.slots.inKernelOrder()) {
+      for (let at = hva; at < hva + size; ) {
+        const area = hostMemory.areaAt(at);
+        const end = Math.min(area?.end ?? at + vm.sizes.page, hva + size);
+        const failure = area === undefined || area.kind === 'device' ? undefined : unmapRange(vm, ipa + at - hva, ipa + end - hva);
+        if (failure !== undefined) {
+          return failure;
+        }
+        at = end;
+      }
+    }
+  }
+  vcpu.tvm = !vm.host.features.s2fwb;
+  world.side.reset(vcpu);
+  return undefined;
+}
+
+/** Others of the same kind run once each, on the same memory. */
+export function otherVms(run: Run, { count, pe = 0 }: StepOf<'other-vms'>): Failure | undefined {
+  const { world } = run;
+  const [slot] = world.scenario.slots ?? [];
+  for (let i = 0; i < count; i += 1) {
+    const made = world.newVm(false);
+    if (made.kind !== 'done') {
+      return made;
+    }
+    if (slot !== undefined) {
+      setMemoryRegion(made.value, { slot: 0, ipa: slot.ipa, size: slot.size, hva: slot.hva });
+    }
+    const failure = world.side.visit(made.value, pe, slot?.ipa);
+    if (failure !== undefined) {
+      return failure;
+    }
+  }
+  return undefined;
+}
+
+/** Physical address behind a user address. */
+function physicalOf(run: Run, hva: number, bytes: number): Outcome<number> {
+  const page = run.world.hostMemory.page(hva, false);
+  const offset = hva % run.world.pageBytes;
+  return page === undefined || offset + bytes > run.world.pageBytes
+    ? refused('scenario.step', `There are not ${bytes} bytes in one page of the VMM's memory at ${hex(hva)}.`, SCENARIO_SCHEMA)
+    : done(page.physical + offset);
+}
+
+export function hostWrite(run: Run, { hva, value, bytes = 8, pe = 0 }: StepOf<'host-write'>): Failure | undefined {
+  const side = run.machine('host-write');
+  const physical = physicalOf(run, hva, bytes);
+  if ('kind' in side || physical.kind !== 'done') {
+    return 'kind' in side ? side : physical.kind === 'done' ? undefined : physical;
+  }
+  side.machine.store(pe, physical.value, bytesOf(value, bytes));
+  side.coherence.wrote(physical.value, value, bytes, run.world.recorder.events);
+  return undefined;
+}
+
+/** The VMM's own mapping is Normal Write-Back. */
+export function hostRead(run: Run, { hva, bytes = 8, pe = 0, expect }: StepOf<'host-read'>): Failure | undefined {
+  const side = run.machine('host-read');
+  const physical = physicalOf(run, hva, bytes);
+  if ('kind' in side || physical.kind !== 'done') {
+    return 'kind' in side ? side : physical.kind === 'done' ? undefined : physical;
+  }
+  const into = new Uint8Array(8);
+  const words = { lo: 0, hi: 0 };
+  const aligned = physical.value - (physical.value % 8);
+  if (!side.machine.readDescriptor(pe, aligned, words)) {
+    return refused('scenario.step', `There is no memory at ${hex(aligned)}.`, SCENARIO_SCHEMA);
+  }
+  new DataView(into.buffer).setUint32(0, words.lo, true);
+  new DataView(into.buffer).setUint32(4, words.hi, true);
+  told(run, `VMM reads ${hex(hva)}`, valueOf(into.subarray(physical.value - aligned, physical.value - aligned + bytes)), side.coherence.expected(physical.value, bytes), expect);
+  return undefined;
+}
+
+export function observe(run: Run, { physical, bytes = 8, expect }: StepOf<'observe'>): Failure | undefined {
+  const side = run.machine('observe');
+  if ('kind' in side) {
+    return side;
+  }
+  const into = new Uint8Array(bytes);
+  if (!side.machine.memory.read(physical, into)) {
+    return refused('scenario.step', `There is no memory at ${hex(physical)}.`, SCENARIO_SCHEMA);
+  }
+  told(run, `device reads ${hex(physical)}`, valueOf(into), side.coherence.expected(physical, bytes), expect);
+  return undefined;
+}
+
+export function dma(run: Run, { physical, value, bytes = 8 }: StepOf<'dma'>): Failure | undefined {
+  const side = run.machine('dma');
+  if ('kind' in side) {
+    return side;
+  }
+  const written = side.machine.memory.write(physical, bytesOf(value, bytes));
+  if (written.kind !== 'done') {
+    return written;
+  }
+  side.coherence.wrote(physical, value, bytes, run.world.recorder.events);
+  return undefined;
+}
+
+function told(run: Run, what: string, value: bigint, truth: bigint, expect: StepOf<'observe'>['expect']): void {
+  if (expect !== undefined) {
+    const seen: Seen = { kind: 'done', value, times: 1, ...(value === truth ? {} : { expected: truth }) };
+    const { expected, actual } = seenWords(seen, expect);
+    run.findings.expect(what, expected, actual);
+  }
+}
