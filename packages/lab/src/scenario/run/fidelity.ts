@@ -11,20 +11,16 @@ const HARDWARE_STEPS: ReadonlySet<string> = new Set(['stage1', 'tlbi', 'dc', 'ic
 
 /** How many accesses and table entries a step may come to, from above. */
 function workOf(step: Step, page: number): number {
-  switch (step.do) {
-    case 'read':
-    case 'write':
-    case 'fetch':
-      return step.count ?? 1;
-    case 'ioremap':
-      return step.policy === undefined || step.policy === 'pages' ? step.size / page : step.size / (512 * page);
-    case 'other-vms':
-      return 8 * step.count;
-    case 'repeat':
-      return step.times * step.steps.reduce((sum, each) => sum + workOf(each, page), 0);
-    default:
-      return 1;
+  if (step.do === 'read' || step.do === 'write' || step.do === 'fetch') {
+    return step.count ?? 1;
   }
+  if (step.do === 'ioremap') {
+    return step.size / (step.policy === undefined || step.policy === 'pages' ? page : 512 * page);
+  }
+  if (step.do === 'repeat') {
+    return step.times * step.steps.reduce((sum, each) => sum + workOf(each, page), 0);
+  }
+  return step.do === 'other-vms' ? 8 * step.count : 1;
 }
 
 function needsHardware(step: Step): boolean {

@@ -1,13 +1,17 @@
 import { type Failure, type Outcome, DONE, done, refused } from '@granule/contract';
+import { cachePolicy } from '@granule/cache-tlb';
 import { hex } from '@granule/geometry/bits';
-import { clearDirtyLog, type DirtyBitmap, getDirtyLog, ioremap as ioremapOf, type IoremapPolicy, notifierAge, notifierUnmap, setMemoryRegion, teardown as teardownOf, unmapRange } from '@granule/kvm';
+import { clearDirtyLog, type DirtyBitmap, getDirtyLog, ioremap as ioremapOf, notifierAge, notifierUnmap, setMemoryRegion, teardown as teardownOf, unmapRange } from '@granule/kvm';
 import { backingOf } from '../configure.js';
 import { SCENARIO_SCHEMA } from '../scenario.js';
 import type { StepOf } from '../steps.js';
-import { bytesOf, valueOf } from './coherence.js';
+import { bytesOf, valueOf } from './bytes.js';
 import { seenWords } from './guest-steps.js';
 import type { Run } from './run.js';
 import type { Seen } from './world.js';
+
+/** The VMM's own mapping: Normal, Inner Shareable, Write-Back. */
+const CACHEABLE = cachePolicy(0xff, 3, false, { dataCache: true, instructionCache: true });
 
 function asOutcome(failure: Failure | undefined): Outcome<undefined> {
   return failure ?? DONE;
@@ -95,7 +99,7 @@ export function ioremap(run: Run, step: StepOf<'ioremap'>): Failure | undefined 
   if (odd !== undefined) {
     return refused('scenario.step', `${odd[0]} ${hex(odd[1])} is not a multiple of the page size, ${page} bytes.`, SCENARIO_SCHEMA);
   }
-  return answered(run, step, ioremapOf(vm, ipa, physical, size, policy as IoremapPolicy));
+  return answered(run, step, ioremapOf(vm, ipa, physical, size, policy));
 }
 
 export function unmap(run: Run, step: StepOf<'unmap'>): Failure | undefined {
@@ -171,26 +175,21 @@ export function hostWrite(run: Run, { hva, value, bytes = 8, pe = 0 }: StepOf<'h
     return 'kind' in side ? side : physical.kind === 'done' ? undefined : physical;
   }
   side.machine.store(pe, physical.value, bytesOf(value, bytes));
-  side.coherence.wrote(physical.value, value, bytes, run.world.recorder.events);
   return undefined;
 }
 
-/** The VMM's own mapping is Normal Write-Back. */
 export function hostRead(run: Run, { hva, bytes = 8, pe = 0, expect }: StepOf<'host-read'>): Failure | undefined {
   const side = run.machine('host-read');
   const physical = physicalOf(run, hva, bytes);
   if ('kind' in side || physical.kind !== 'done') {
     return 'kind' in side ? side : physical.kind === 'done' ? undefined : physical;
   }
-  const into = new Uint8Array(8);
-  const words = { lo: 0, hi: 0 };
-  const aligned = physical.value - (physical.value % 8);
-  if (!side.machine.readDescriptor(pe, aligned, words)) {
-    return refused('scenario.step', `There is no memory at ${hex(aligned)}.`, SCENARIO_SCHEMA);
+  const into = new Uint8Array(bytes);
+  const { caches, memory } = side.machine;
+  if (!(caches?.read(pe, physical.value, into, CACHEABLE) ?? memory.read(physical.value, into))) {
+    return noMemory(physical.value);
   }
-  new DataView(into.buffer).setUint32(0, words.lo, true);
-  new DataView(into.buffer).setUint32(4, words.hi, true);
-  told(run, `VMM reads ${hex(hva)}`, valueOf(into.subarray(physical.value - aligned, physical.value - aligned + bytes)), side.coherence.expected(physical.value, bytes), expect);
+  told(run, `VMM reads ${hex(hva)}`, into, side.machine.witness?.check(pe, physical.value, into, false)?.expected, expect);
   return undefined;
 }
 
@@ -201,9 +200,9 @@ export function observe(run: Run, { physical, bytes = 8, expect }: StepOf<'obser
   }
   const into = new Uint8Array(bytes);
   if (!side.machine.memory.read(physical, into)) {
-    return refused('scenario.step', `There is no memory at ${hex(physical)}.`, SCENARIO_SCHEMA);
+    return noMemory(physical);
   }
-  told(run, `device reads ${hex(physical)}`, valueOf(into), side.coherence.expected(physical, bytes), expect);
+  told(run, `device reads ${hex(physical)}`, into, side.machine.witness?.check(0, physical, into, false)?.expected, expect);
   return undefined;
 }
 
@@ -212,17 +211,17 @@ export function dma(run: Run, { physical, value, bytes = 8 }: StepOf<'dma'>): Fa
   if ('kind' in side) {
     return side;
   }
-  const written = side.machine.memory.write(physical, bytesOf(value, bytes));
-  if (written.kind !== 'done') {
-    return written;
-  }
-  side.coherence.wrote(physical, value, bytes, run.world.recorder.events);
-  return undefined;
+  return side.machine.storeByDevice(physical, bytesOf(value, bytes)) ? undefined : noMemory(physical);
 }
 
-function told(run: Run, what: string, value: bigint, truth: bigint, expect: StepOf<'observe'>['expect']): void {
+function noMemory(physical: number): Failure {
+  return refused('scenario.step', `There is no memory at ${hex(physical)}.`, SCENARIO_SCHEMA);
+}
+
+/** @param truth what was written last, where that is something else */
+function told(run: Run, what: string, bytes: Uint8Array, truth: bigint | undefined, expect: StepOf<'observe'>['expect']): void {
   if (expect !== undefined) {
-    const seen: Seen = { kind: 'done', value, times: 1, ...(value === truth ? {} : { expected: truth }) };
+    const seen: Seen = { kind: 'done', value: valueOf(bytes), times: 1, ...(truth === undefined ? {} : { expected: truth }) };
     const { expected, actual } = seenWords(seen, expect);
     run.findings.expect(what, expected, actual);
   }

@@ -1,6 +1,6 @@
 import { AdversarialTlb, allSetWays, encodeSetWay, FiniteTlb, Machine, type Pe, type PeAnswer } from '@granule/cache-tlb';
 import {
-  type AccessEffect, type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, type Registers, type TlbModel, type Trap, type TrapAnswer, type TrapHandler,
+  type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, type Registers, type TlbModel, type Trap, type TrapAnswer, type TrapHandler,
   refused,
 } from '@granule/contract';
 import { SparseMemory } from '@granule/memory';
@@ -9,7 +9,6 @@ import type { MachineSpec } from '../machine-schema.js';
 import { SCENARIO_SCHEMA } from '../scenario.js';
 import { type Answer, Aborts } from './aborts.js';
 import { archNames, type ArchNames, cachesOn, hcrOf, registerName, resetRegisters, vttbrOf } from './arch.js';
-import { Coherence } from './coherence.js';
 import { random } from './random.js';
 import type { GuestAccess, GuestSide, Seen, World } from './world.js';
 
@@ -21,7 +20,6 @@ const SET_WAY = { ISW: 'ISW', CSW: 'CSW', CISW: 'CISW' } as const;
  */
 export class MachineSide implements GuestSide, TrapHandler {
   readonly machine: Machine;
-  readonly coherence: Coherence;
   readonly #aborts: Aborts;
   readonly #names: ArchNames;
   readonly #places: number[] = [];
@@ -33,29 +31,25 @@ export class MachineSide implements GuestSide, TrapHandler {
   #hosting = false;
   #answer: Answer | undefined;
   #mismatch: bigint | undefined;
-  #memory: SparseMemory;
   /** The VM that a PE is to run for a moment instead. */
   #visitor: { readonly vm: Vm; readonly vcpu: Vcpu } | undefined;
 
   constructor(private readonly world: World) {
     const { config, scenario } = world;
     this.#names = archNames(config.backend);
-    this.#memory = memoryOf(world);
-    const truth = memoryOf(world);
     this.#aborts = new Aborts(world);
     const registers = resetRegisters(config.backend);
     const { seed } = scenario.machine ?? {};
     this.machine = new Machine({
       backend: config.backend,
       features: config.features,
-      memory: this.#memory,
+      memory: memoryOf(world),
       pes: Array.from({ length: config.pes }, () => ({ registers, tlb: tlbOf(scenario.machine ?? {}) })),
       handler: this,
       listener: { effect: (effect) => this.#heard(effect) },
       ...(config.caches === undefined ? {} : { caches: config.caches }),
       ...(seed === undefined ? {} : { choose: random(seed) }),
     });
-    this.coherence = new Coherence(truth, this.#memory, () => this.machine.caches);
   }
 
   sinkOf(vm: () => Vm | undefined, format: Format): EffectSink {
@@ -87,6 +81,10 @@ export class MachineSide implements GuestSide, TrapHandler {
       }
     }
     pe.tell({ type: 'cmo', op: 'dc-cisw', to: 'poc', address: 0, bytes: 0 });
+  }
+
+  tell(effect: Effect): void {
+    this.machine.tell(effect);
   }
 
   peOf({ id }: Vcpu): number {
@@ -153,7 +151,6 @@ export class MachineSide implements GuestSide, TrapHandler {
     for (const each of operands) {
       pe.maintenance.bySetWay(SET_WAY[op], each, 0, 'el1');
     }
-    this.coherence.cleanedBySetWay(this.world.recorder.events + 1);
   }
 
   installHyp(registers: Registers): void {
@@ -309,10 +306,8 @@ export class MachineSide implements GuestSide, TrapHandler {
   #heard(effect: Effect): void {
     const { recorder, arena } = this.world;
     if (effect.type === 'access') {
-      recorder.effect(this.#checked(effect));
-      return;
-    }
-    if (effect.type === 'write' && !this.#hosting) {
+      this.#mismatch = effect.mismatch?.expected;
+    } else if (effect.type === 'write' && !this.#hosting) {
       // Hardware set an access flag: the hypervisor reads its tables where hardware writes them.
       const word = arena.wordOf(effect.table + effect.index * 8, 8);
       if (word >= 0) {
@@ -320,16 +315,6 @@ export class MachineSide implements GuestSide, TrapHandler {
       }
     }
     recorder.effect(effect);
-  }
-
-  #checked(effect: AccessEffect): Effect {
-    const { access, output, value, bytes } = effect;
-    const mismatch = this.coherence.check(effect);
-    if (access === 'write' && output !== undefined && value !== undefined) {
-      this.coherence.wrote(output, value, bytes, this.world.recorder.events + 1);
-    }
-    this.#mismatch = mismatch?.expected;
-    return mismatch === undefined ? effect : { ...effect, mismatch };
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Effect, type EffectSink, ENTRY, type EntryKind, type Failure, type FaultValue, type Format, type FormatNumbers, type LookupResult, notModelled } from '@granule/contract';
+import { type Effect, type EffectSink, ENTRY, type Failure, type FaultValue, type Format, type FormatNumbers, type LookupResult, notModelled } from '@granule/contract';
 import { levelShift, type Level } from '@granule/geometry';
 import { alignDown } from '@granule/geometry/bits';
 import { guestAbort, type Vcpu, type Vm } from '@granule/kvm';
@@ -36,6 +36,10 @@ export class PolicySide implements GuestSide {
         recorder.effect(recorder.judge === undefined && world.pe === 0 ? effect : placed(effect, world.pe, vm()?.vmid));
       },
     };
+  }
+
+  tell(effect: Effect): void {
+    this.world.recorder.effect(effect);
   }
 
   peOf({ id }: Vcpu): number {
@@ -191,7 +195,7 @@ export class PolicySide implements GuestSide {
 
   /** How many of the accesses that are to come go to the leaf just found, and so are like this one. */
   #alike({ at, left, stride }: GuestAccess): number {
-    if (left <= 1 || (this.#found.kind as EntryKind) !== ENTRY.leaf) {
+    if (left <= 1 || this.#found.kind !== ENTRY.leaf) {
       return 1;
     }
     const span = 2 ** levelShift(this.world.vm.host.granule, this.#found.level);

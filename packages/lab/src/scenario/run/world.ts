@@ -30,6 +30,8 @@ export type Seen =
 export interface GuestSide {
   /** Where what the hypervisor does for a VM takes effect. */
   sinkOf(vm: () => Vm | undefined, format: Format): EffectSink;
+  /** What no PE does. */
+  tell(effect: Effect): void;
   access(vcpu: Vcpu, access: GuestAccess): Seen;
   runOn(vcpu: Vcpu, pe: number): void;
   /** Where it runs. */
@@ -69,7 +71,7 @@ export class World {
     this.hostMemory = new Backing(2 ** pageShift);
     this.vmids = new VmidAllocator(features.vmidBits);
     this.arena = createTableArena({ pageShift, base: tables.start, maxPages: tables.bytes / 2 ** pageShift });
-    this.installed = new Installed({ effect: (effect) => recorder.effect(effect) });
+    this.installed = new Installed({ effect: (effect) => this.tell(effect) });
     this.emulation = { 'linux': () => linuxCaches, 'per-cpu': () => new PerCpuCaches(pes), 'xen-deferred': () => new DeferredCaches() }[scenario.vm?.cacheEmulation ?? 'linux']();
     scenario.memory?.forEach((each) => this.hostMemory.add(backingOf(each, 2 ** pageShift)));
   }
@@ -132,6 +134,6 @@ export class World {
   }
 
   tell(effect: Effect): void {
-    this.recorder.effect(effect);
+    this.side.tell(effect);
   }
 }
