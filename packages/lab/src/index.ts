@@ -28,6 +28,11 @@ export {
 export type { RunFiles } from './replay/run-directory.js';
 export { type CaseBackends, runCase } from './cases/run.js';
 export { type Scenario, SCENARIO_SCHEMA, scenarioSchema, type ScenarioInput, type Variant } from './scenario/scenario.js';
+export { scenario, ScenarioBuilder, type VcpuSteps } from './scenario/builder.js';
+export type { Backends } from './scenario/configure.js';
+export { checkScenario, type FieldPath, readScenario, type ScenarioFile } from './scenario/read.js';
+export type { Progress } from './scenario/run/run.js';
+export { type RunOptions, runScenario } from './scenario/run/run-scenario.js';
 export { type SingleStep, type Step, type StepInput, type StepName, type StepOf, STEP_NAMES } from './scenario/steps.js';
 export { bracket, type CostBracket, type Measured, type Mix, type Policy } from './cost/bracket.js';
 export { durationText, parseDuration } from './cost/duration.js';

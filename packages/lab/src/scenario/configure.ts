@@ -27,6 +27,13 @@ export interface Configuration {
   readonly memory: readonly PhysicalRange[];
   /** Where table pages come from. */
   readonly tables: PhysicalRange;
+  /** Of these, how many to have room for at once. */
+  readonly initialPages: number;
+}
+
+export interface TablePages {
+  readonly maxPages: number;
+  readonly initialPages: number;
 }
 
 /** Backends by architecture. */
@@ -44,7 +51,7 @@ function bad(field: string, what: string) {
 }
 
 /** Refused: `scenario.setting`, what does not go together. */
-export function configure(scenario: Scenario, backends: Backends, arch: 'armv8' | 'armv7-lpae', tablePages: number): Outcome<Configuration> {
+export function configure(scenario: Scenario, backends: Backends, arch: 'armv8' | 'armv7-lpae', { maxPages, initialPages }: TablePages): Outcome<Configuration> {
   const { machine = {}, host = {} } = scenario;
   const armv7 = arch === 'armv7-lpae';
   const cpu = machine.cpu ?? (armv7 ? 'cortex-a15' : 'cortex-a76');
@@ -62,7 +69,7 @@ export function configure(scenario: Scenario, backends: Backends, arch: 'armv8' 
   if (beyond !== undefined) {
     return bad('memory', `ends at ${hex(beyond.start + beyond.bytes)}, beyond the ${features.paBits} bits of physical address that this machine has`);
   }
-  const tables = tablesAt(machine, memory, tablePages * 2 ** GRANULES[granule].pageShift, features.paBits);
+  const tables = tablesAt(machine, memory, maxPages * 2 ** GRANULES[granule].pageShift, features.paBits);
   if (tables.kind !== 'done') {
     return tables;
   }
@@ -71,7 +78,7 @@ export function configure(scenario: Scenario, backends: Backends, arch: 'armv8' 
   const caches = cachesOf(machine, features);
   const { pes = 1 } = machine;
   return done({
-    backend, features, pes, caches, line: caches?.lineBytes ?? LINE, kernel: kernelProfile(kernel), host: profile, memory, tables: tables.value,
+    backend, features, pes, caches, line: caches?.lineBytes ?? LINE, kernel: kernelProfile(kernel), host: profile, memory, tables: tables.value, initialPages,
   });
 }
 

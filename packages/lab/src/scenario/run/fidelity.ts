@@ -31,15 +31,20 @@ function needsHardware(step: Step): boolean {
   return HARDWARE_STEPS.has(step.do) || expects;
 }
 
+/** How much a run has to do at most, as far as its size can be told beforehand: guest accesses and table entries. */
+export function workOfScenario({ steps, slots = [], vm = {} }: Scenario, page: number): number {
+  const logged = (vm.splitChunk ?? 0) > 0 || slots.some(({ logDirty }) => logDirty);
+  const splits = logged ? slots.reduce((sum, { size }) => sum + size / page, 0) : 0;
+  return splits + steps.reduce((sum, each) => sum + workOf(each, page), 0);
+}
+
 /** How much of the machine a run gets: what the scenario says, what its steps need, or what the size of its work lets it have. */
-export function fidelityOf({ fidelity, steps, slots = [], vm = {} }: Scenario, page: number): Fidelity {
+export function fidelityOf({ fidelity, steps }: Scenario, work: number): Fidelity {
   if (fidelity !== undefined) {
     return fidelity;
   }
   if (steps.some(needsHardware)) {
     return 'machine';
   }
-  const splits = (vm.splitChunk ?? 0) > 0 || slots.some(({ logDirty }) => logDirty) ? slots.reduce((sum, { size }) => sum + size / page, 0) : 0;
-  const work = splits + steps.reduce((sum, each) => sum + workOf(each, page), 0);
   return work <= MACHINE_LIMIT ? 'machine' : work <= JUDGE_LIMIT ? 'judged' : 'policy';
 }

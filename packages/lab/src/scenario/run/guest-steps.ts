@@ -47,7 +47,6 @@ export function access(run: Run, step: AccessStep): Failure | undefined {
       return seen.failure;
     }
     const times = seen.kind === 'done' ? seen.times : 1;
-    run.accessed(times);
     if (seen.kind === 'done' && seen.value !== undefined && step.do !== 'write') {
       const expected = seen.expected === undefined ? {} : { expected: hex(seen.expected, bytes * 2) };
       run.findings.read({ pe: run.world.side.peOf(vcpu), vcpu: vcpu.id, address: hex(address), bytes, value: hex(seen.value, bytes * 2), ...expected });

@@ -63,7 +63,9 @@ export class PolicySide implements GuestSide {
     for (let attempt = 0; attempt < LIMIT; attempt += 1) {
       const fault = this.#fault(access);
       if (fault === undefined) {
-        return { kind: 'done', times: this.#alike(access) };
+        const times = this.#alike(access);
+        this.world.recorder.tally.accessed(times);
+        return { kind: 'done', times };
       }
       this.world.tell({ type: 'fault', fault, pe: this.world.pe, vmid: vm.vmid, regime: archNames(this.world.config.backend).guest });
       const answer = this.#aborts.handle(vm, vcpu, fault, { va: BigInt(access.at), write: access.type === 'write', bytes: access.bytes });

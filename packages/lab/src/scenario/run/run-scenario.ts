@@ -7,7 +7,7 @@ import { parseDuration } from '../../cost/duration.js';
 import { type Backends, type Configuration, configure } from '../configure.js';
 import { type FieldPath, fieldName } from '../read.js';
 import { SCENARIO_SCHEMA, type Scenario, type Variant } from '../scenario.js';
-import { fidelityOf } from './fidelity.js';
+import { fidelityOf, workOfScenario } from './fidelity.js';
 import { Findings, violationReports } from './findings.js';
 import { startHyp } from './hyp-steps.js';
 import { MachineSide } from './machine-side.js';
@@ -34,6 +34,7 @@ export interface RunOptions {
 /** Table pages of a run: on modelled hardware, whose memory holds them, and otherwise. */
 const MACHINE_PAGES = 2 ** 15;
 const POLICY_PAGES = 2 ** 21;
+const INITIAL_PAGES = 64;
 /** Steps whose failure is what the guest runs into; that of any other is a mistake of the scenario. */
 const GUEST_STEPS: ReadonlySet<string> = new Set(['read', 'write', 'fetch', 'dc', 'ic', 'stage1', 'other-vms', 'hyp-map', 'hyp-private', 'hyp-stack', 'hyp-share', 'hyp-unshare']);
 /** What the policy looks at, where it is there. */
@@ -131,8 +132,10 @@ function forArch(scenario: Scenario, arch: keyof Backends | undefined): { readon
 function runVariant(given: Scenario, variant: Variant | undefined, options: RunOptions): VariantRun | Misplaced {
   const { scenario, arch, notes } = forArch(given, options.arch);
   const page = { '4K': 2 ** 12, '16K': 2 ** 14, '64K': 2 ** 16 }[scenario.host?.granule ?? '4K'];
-  const fidelity = fidelityOf(scenario, page);
-  const configured = configure(scenario, options.backends, arch, fidelity === 'machine' ? MACHINE_PAGES : POLICY_PAGES);
+  const work = workOfScenario(scenario, page);
+  const fidelity = fidelityOf(scenario, work);
+  const maxPages = fidelity === 'machine' ? MACHINE_PAGES : POLICY_PAGES;
+  const configured = configure(scenario, options.backends, arch, { maxPages, initialPages: Math.min(maxPages, INITIAL_PAGES + Math.ceil((8 * work) / page)) });
   if (configured.kind !== 'done') {
     return { failure: configured, path: [configured.sentence.split(/[. ]/)[0]] };
   }

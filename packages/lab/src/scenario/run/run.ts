@@ -14,8 +14,6 @@ export type Progress = (what: string, done: number, of: number) => void;
 
 /** One run of a scenario's steps. */
 export class Run {
-  #accesses = 0;
-
   constructor(
     readonly world: World,
     readonly findings: Findings,
@@ -23,15 +21,6 @@ export class Run {
     readonly hyp: Hyp | undefined,
     readonly progress: Progress,
   ) {}
-
-  /** Accesses so far; without hardware nothing else counts them. */
-  get accesses(): number {
-    return this.#accesses;
-  }
-
-  accessed(times: number): void {
-    this.#accesses += times;
-  }
 
   vcpu(id = 0): Vcpu {
     return this.world.vcpus[id];

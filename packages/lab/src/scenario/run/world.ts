@@ -70,7 +70,7 @@ export class World {
     const pageShift = { '4K': 12, '16K': 14, '64K': 16 }[host.granule];
     this.hostMemory = new Backing(2 ** pageShift);
     this.vmids = new VmidAllocator(features.vmidBits);
-    this.arena = createTableArena({ pageShift, base: tables.start, maxPages: tables.bytes / 2 ** pageShift });
+    this.arena = createTableArena({ pageShift, base: tables.start, maxPages: tables.bytes / 2 ** pageShift, initialPages: config.initialPages });
     this.installed = new Installed({ effect: (effect) => this.tell(effect) });
     this.emulation = { 'linux': () => linuxCaches, 'per-cpu': () => new PerCpuCaches(pes), 'xen-deferred': () => new DeferredCaches() }[scenario.vm?.cacheEmulation ?? 'linux']();
     scenario.memory?.forEach((each) => this.hostMemory.add(backingOf(each, 2 ** pageShift)));
