@@ -63,7 +63,8 @@ export const vm = fields({
   invalidation: oneOf('each', 'deferred', 'vm-wide', 'elided').optional().describe("TLB invalidation of what is unmapped; default deferred, as today's Linux."),
   maintenance: oneOf('map-and-unmap', 'map', 'unmap', 'none').optional().describe('When memory is cleaned to PoC; default map-and-unmap, as Linux.'),
   cacheEmulation: oneOf('linux', 'per-cpu', 'xen-deferred').optional().describe('Set/way operations and cache toggling; default linux.'),
-  ioremap: oneOf('pages', 'pmd-blocks', 'largest-block').optional().describe('How device memory is mapped beforehand; default pages.'),
+  ioremap: oneOf('pages', 'pmd-blocks', 'largest-block', 'at-fault').optional()
+    .describe('How device memory of a slot is mapped; default as the kernel does. The step ioremap: default pages.'),
   dirtyLog: oneOf('off', 'manual', 'initially-set').optional().describe('KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; default off.'),
   splitChunk: amount.optional().describe('KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, bytes; default 0, off.'),
 });

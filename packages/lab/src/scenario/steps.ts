@@ -54,7 +54,8 @@ const hostSteps = [
   fields({ do: z.literal('delete-slot'), slot: whole(0, 2 ** 31 - 1), pe, refused }),
   memory.extend({ do: z.literal('back') }).describe('The host maps other memory here (it has told its notifiers before, or not).'),
   fields({ do: z.literal('notifier-unmap'), ...range, pe, refused }),
-  fields({ do: z.literal('age'), ...range, clear: yes.optional().describe('Default true.'), pe, expect: fields({ young: yes }).optional() }),
+  fields({ do: z.literal('age'), ...range, clear: yes.optional().describe('Default true.'),
+    flush: yes.optional().describe('TLB entries of what was young go (page reclaim); default false.'), pe, expect: fields({ young: yes }).optional() }),
   fields({ do: z.literal('log-dirty'), slot: whole(0, 2 ** 31 - 1), on: yes, pe, refused }),
   fields({
     do: z.literal('get-dirty-log'), slot: whole(0, 2 ** 31 - 1), pe,

@@ -1,60 +1,45 @@
-import { type Failure, type FaultValue } from '@granule/contract';
+import type { FaultValue, Outcome } from '@granule/contract';
 import { alignDown } from '@granule/geometry/bits';
-import { type AbortRegisters, guestAbort, type Handled, type Vcpu, type Vm } from '@granule/kvm';
+import { guestAbort, type Handled, type Vcpu, type Vm } from '@granule/kvm';
 import type { World } from './world.js';
 
-export interface AbortedBy {
-  readonly va: bigint;
-  readonly write: boolean;
-  readonly bytes: number;
-}
-
-/** What came of an abort: as the policy says, or not handled. */
-export type Answer = { readonly kind: 'handled'; readonly handled: Handled } | { readonly kind: 'retry' } | { readonly kind: 'failed'; readonly failure: Failure };
-
-/** Syndromes are alike for most aborts of a run. */
+/** FAR and HPFAR have addresses of 4 KiB, whatever the granule. */
 const PAGE_SHIFT = 12;
 
-/** Hands an abort of a vCPU to the policy as the registers tell it, and counts what it made of it. */
+/** Hands aborts that no hardware made to the policy, as registers would tell them. */
 export class Aborts {
-  readonly #syndromes = new Map<string, bigint>();
+  /** They are alike for most aborts of a run. */
+  readonly #syndromes = new Map<number, bigint>();
 
   constructor(private readonly world: World) {}
 
-  handle(vm: Vm, vcpu: Vcpu, fault: FaultValue, by: AbortedBy): Answer {
-    const { recorder } = this.world;
-    const ipa = alignDown(fault.ipa ?? 0, PAGE_SHIFT);
-    const registers: AbortRegisters = { esr: this.#syndrome(fault, by), far: by.va, ipa };
-    const outcome = guestAbort(vm, vcpu, registers);
-    if (outcome.kind === 'retry') {
-      recorder.tally.answer('retry');
-      return { kind: 'retry' };
-    }
-    if (outcome.kind !== 'done') {
-      recorder.tally.answer(outcome.id);
-      return { kind: 'failed', failure: outcome };
-    }
-    recorder.tally.answer(nameOf(outcome.value));
-    return { kind: 'handled', handled: outcome.value };
+  handle(vm: Vm, vcpu: Vcpu, fault: FaultValue, write: boolean, bytes: number): Outcome<Handled> {
+    const { ipa = 0 } = fault;
+    return guestAbort(vm, vcpu, { esr: this.#syndrome(fault, write, bytes), far: BigInt(fault.address), ipa: alignDown(ipa, PAGE_SHIFT) });
   }
 
-  #syndrome(fault: FaultValue, { write, bytes }: AbortedBy): bigint {
-    const maintenance = fault.access === 'cache-maintenance';
-    const key = [fault.type, fault.level, fault.s1ptw, fault.access, write, bytes].join();
+  #syndrome(fault: FaultValue, write: boolean, bytes: number): bigint {
+    const key = ((FAULTS.indexOf(fault.type) * 8 + fault.level + 1) * 2 + Number(write)) * 16 + bytes + (fault.access === 'fetch' ? 8192 : 0);
     let esr = this.#syndromes.get(key);
     if (esr === undefined) {
-      const { faults } = this.world.config.backend;
-      const data = fault.access !== 'fetch' && !fault.s1ptw && !maintenance && [1, 2, 4, 8].includes(bytes);
-      const transfer = { sas: Math.log2(bytes), signed: false, register: 0, wide: bytes === 8, ordered: false };
-      esr = faults.abort?.(fault, { from: 1, to: 2, va: 0n, write, maintenance, ...(data ? { transfer } : {}) }).esr ?? 0n;
+      const sas = [1, 2, 4, 8].indexOf(bytes);
+      const transfer = { sas, signed: false, register: 0, wide: bytes === 8, ordered: false };
+      const described = sas >= 0 && fault.access !== 'fetch';
+      esr = this.world.config.backend.faults.abort?.(fault, { from: 1, to: 2, va: 0n, write, ...(described && { transfer }) }).esr ?? 0n;
       this.#syndromes.set(key, esr);
     }
     return esr;
   }
 }
 
-/** Under the names of `Counts.answers`. */
-function nameOf(handled: Handled): string {
+const FAULTS: readonly FaultValue['type'][] = ['translation', 'access-flag', 'permission'];
+
+/** What the policy made of an abort, under the names of `Counts.answers`. */
+export function answerName(outcome: Outcome<Handled>): string {
+  if (outcome.kind !== 'done') {
+    return outcome.kind === 'retry' ? 'retry' : outcome.id;
+  }
+  const handled = outcome.value;
   switch (handled.did) {
     case 'mmio':
       return handled.write ? 'mmio.write' : 'mmio.read';
@@ -65,6 +50,7 @@ function nameOf(handled: Handled): string {
     case 'made-young':
     case 'skipped':
     case 'forwarded':
+    case 'signalled':
     case 'host-external-abort':
       return handled.did;
   }

@@ -1,8 +1,9 @@
 import { type Failure, type Outcome, DONE, done, refused } from '@granule/contract';
 import { cachePolicy } from '@granule/cache-tlb';
 import { hex } from '@granule/geometry/bits';
-import { clearDirtyLog, type DirtyBitmap, getDirtyLog, ioremap as ioremapOf, notifierAge, notifierUnmap, setMemoryRegion, teardown as teardownOf, unmapRange } from '@granule/kvm';
+import { clearDirtyLog, type DirtyBitmap, getDirtyLog, ioremap as ioremapOf, type IoremapPolicy, notifierAge, notifierUnmap, resetVcpu as resetOf, setMemoryRegion, teardown as teardownOf, unmapRange } from '@granule/kvm';
 import { backingOf } from '../configure.js';
+import type { VmSpec } from '../machine-schema.js';
 import { SCENARIO_SCHEMA } from '../scenario.js';
 import type { StepOf } from '../steps.js';
 import { bytesOf, valueOf } from './bytes.js';
@@ -43,8 +44,8 @@ export function unmapNotifier(run: Run, step: StepOf<'notifier-unmap'>): Failure
   return answered(run, step, asOutcome(notifierUnmap(run.world.vm, step.hva, step.hva + step.size)));
 }
 
-export function age(run: Run, { hva, size, clear = true, expect }: StepOf<'age'>): undefined {
-  const young = notifierAge(run.world.vm, hva, hva + size, clear);
+export function age(run: Run, { hva, size, clear = true, flush = false, expect }: StepOf<'age'>): undefined {
+  const young = notifierAge(run.world.vm, hva, hva + size, clear, flush);
   if (expect !== undefined) {
     run.findings.expect(`age ${hex(hva)}`, expect.young ? 'young' : 'old', young ? 'young' : 'old');
   }
@@ -91,9 +92,13 @@ export function clearLog(run: Run, { slot, first = 0, pages }: StepOf<'clear-dir
   return outcome.kind === 'done' ? undefined : outcome;
 }
 
+function beforehand(policy: VmSpec['ioremap']): IoremapPolicy {
+  return policy === undefined || policy === 'at-fault' ? 'pages' : policy;
+}
+
 export function ioremap(run: Run, step: StepOf<'ioremap'>): Failure | undefined {
   const { vm, scenario } = run.world;
-  const { ipa, size, physical, policy = scenario.vm?.ioremap ?? 'pages' } = step;
+  const { ipa, size, physical, policy = beforehand(scenario.vm?.ioremap) } = step;
   const page = vm.sizes.page;
   const odd = ([['ipa', ipa], ['size', size], ['physical', physical]] as const).find(([, value]) => value % page !== 0);
   if (odd !== undefined) {
@@ -108,35 +113,17 @@ export function unmap(run: Run, step: StepOf<'unmap'>): Failure | undefined {
 
 export function teardown(run: Run): undefined {
   const { world } = run;
-  world.installed.retire(world.vm);
   teardownOf(world.vm);
   world.down = true;
 }
 
-/** KVM_ARM_VCPU_INIT again: the caches are as they were at first, so that all RAM is to fault again, or with S2FWB the instruction cache is emptied (kvm/arm.c). */
 export function resetVcpu(run: Run, step: StepOf<'reset-vcpu'>): Failure | undefined {
   const { world } = run;
-  const { vm, hostMemory } = world;
   const vcpu = run.vcpu(step.vcpu);
   world.pe = world.side.peOf(vcpu);
-  if (vm.host.features.s2fwb) {
-    vm.options.sink?.effect({ type: 'cmo', op: 'ic-ialluis', to: 'pou', address: 0, bytes: 0 });
-  } else {
-    for (const { ipa, hva, size } of vm.slots.inKernelOrder()) {
-      for (let at = hva; at < hva + size; ) {
-        const area = hostMemory.areaAt(at);
-        const end = Math.min(area?.end ?? at + vm.sizes.page, hva + size);
-        const failure = area === undefined || area.kind === 'device' ? undefined : unmapRange(vm, ipa + at - hva, ipa + end - hva);
-        if (failure !== undefined) {
-          return failure;
-        }
-        at = end;
-      }
-    }
-  }
-  vcpu.tvm = !vm.host.features.s2fwb;
+  const failure = resetOf(world.vm, vcpu);
   world.side.reset(vcpu);
-  return undefined;
+  return failure;
 }
 
 /** Others of the same kind run once each, on the same memory. */

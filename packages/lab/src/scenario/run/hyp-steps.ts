@@ -18,7 +18,7 @@ export function startHyp(world: World, flush: boolean): Outcome<Hyp | undefined>
     return done(undefined);
   }
   const sinkOf = (format: Format): EffectSink => {
-    const whole = world.side.sinkOf(() => undefined, format);
+    const whole = world.side.sinkOf(format);
     // Without the flush whatever would have invalidated is not done.
     return flush ? whole : { effect: (effect) => (effect.type === 'tlbi' ? undefined : whole.effect(effect.type === 'write' ? { ...effect, after: [], before: [] } : effect)) };
   };

@@ -1,9 +1,8 @@
-import { type Effect, type EffectSink, ENTRY, type Failure, type FaultValue, type Format, type FormatNumbers, type LookupResult, notModelled } from '@granule/contract';
+import { type Effect, type EffectSink, ENTRY, type Failure, type FaultValue, type Format, type FormatNumbers, type LookupResult, type Outcome, notModelled } from '@granule/contract';
 import { levelShift, type Level } from '@granule/geometry';
-import { alignDown } from '@granule/geometry/bits';
-import { guestAbort, type Vcpu, type Vm } from '@granule/kvm';
-import { Aborts } from './aborts.js';
-import { archNames, cachesOn, encoded, registerName } from './arch.js';
+import { cachesEnabled, type Handled, type Vcpu, type Vm } from '@granule/kvm';
+import { answerName, Aborts } from './aborts.js';
+import { archNames, isVmRegister, registerName } from './arch.js';
 import type { GuestAccess, GuestSide, Seen, World } from './world.js';
 
 /** Faults of one access before it is taken to be stuck. */
@@ -23,19 +22,11 @@ export class PolicySide implements GuestSide {
     this.#aborts = new Aborts(world);
   }
 
-  sinkOf(vm: () => Vm | undefined): EffectSink {
+  sinkOf(): EffectSink {
     const { world } = this;
-    const { recorder, installed } = world;
-    const { everyVmid } = archNames(world.config.backend);
-    return {
-      effect(effect) {
-        if (effect.type === 'tlbi' && everyVmid.includes(effect.op)) {
-          installed.rollover();
-        }
-        // What only a judge looks at is left out where there is none.
-        recorder.effect(recorder.judge === undefined && world.pe === 0 ? effect : placed(effect, world.pe, vm()?.vmid));
-      },
-    };
+    const { recorder } = world;
+    // PE 0 need not be told.
+    return { effect: (effect) => recorder.effect(world.pe === 0 ? effect : placed(effect, world.pe)) };
   }
 
   tell(effect: Effect): void {
@@ -47,12 +38,10 @@ export class PolicySide implements GuestSide {
   }
 
   runOn(vcpu: Vcpu, pe: number): void {
-    const { installed, vmids, vm } = this.world;
     const old = this.peOf(vcpu);
     if (this.#loaded[old] === vcpu && old !== pe) {
       this.#loaded[old] = undefined;
-      installed.leave(vm, old);
-      vmids.leave(old);
+      this.world.vm.put(old);
     }
     this.#places[vcpu.id] = pe;
   }
@@ -68,22 +57,12 @@ export class PolicySide implements GuestSide {
         return { kind: 'done', times };
       }
       this.world.tell({ type: 'fault', fault, pe: this.world.pe, vmid: vm.vmid, regime: archNames(this.world.config.backend).guest });
-      const answer = this.#aborts.handle(vm, vcpu, fault, { va: BigInt(access.at), write: access.type === 'write', bytes: access.bytes });
+      const outcome = this.#aborts.handle(vm, vcpu, fault, access.type === 'write', access.bytes);
+      this.world.recorder.tally.answer(answerName(outcome));
       this.world.emulation.beforeEntry?.(vm);
-      if (answer.kind === 'failed') {
-        return { kind: 'failed', failure: answer.failure };
-      }
-      if (answer.kind === 'handled') {
-        const { handled } = answer;
-        if (handled.did === 'mmio') {
-          return { kind: 'mmio' };
-        }
-        if (handled.did === 'injected') {
-          return { kind: 'fault', fault, injected: handled.exception };
-        }
-        if (handled.did === 'skipped' || handled.did === 'host-external-abort') {
-          return { kind: 'done', times: 1 };
-        }
+      const seen = seenOf(outcome, fault);
+      if (seen !== undefined) {
+        return seen;
       }
     }
     const sentence = `The access at 0x${access.at.toString(16)} faulted ${LIMIT} times.`;
@@ -93,12 +72,11 @@ export class PolicySide implements GuestSide {
   visit(vm: Vm, pe: number, ipa: number | undefined): Failure | undefined {
     const { world } = this;
     world.pe = pe;
-    const [vcpu = vm.addVcpu()] = vm.vcpus;
+    const vcpu = vm.addVcpu();
     vm.load(vcpu, pe);
-    world.installed.enter(vm, pe);
-    const outcome = ipa === undefined ? undefined : guestAbort(vm, vcpu, { esr: this.#translationSyndrome(ipa), far: BigInt(ipa), ipa: alignDown(ipa, 12) });
-    world.installed.leave(vm, pe);
-    world.vmids.leave(pe);
+    const fault = ipa === undefined ? undefined : ({ type: 'translation', level: 3, stage: 2, s1ptw: false, access: 'read', address: ipa, upper: false, ipa } as const);
+    const outcome = fault && this.#aborts.handle(vm, vcpu, fault, false, 8);
+    vm.put(pe);
     this.#loaded[pe] = undefined;
     return outcome === undefined || outcome.kind === 'done' || outcome.kind === 'retry' ? undefined : outcome;
   }
@@ -107,9 +85,8 @@ export class PolicySide implements GuestSide {
     const name = registerName(this.world.config.backend, asked);
     this.#enter(vcpu);
     const { vm, emulation, config, recorder } = this.world;
-    const { sctlr, vmRegisters } = archNames(config.backend);
-    const now = name === sctlr ? cachesOn(config.backend, value) : vcpu.cachesOn;
-    if (!vcpu.tvm || !vmRegisters.includes(name)) {
+    const now = name === archNames(config.backend).sctlr ? cachesEnabled(value) : vcpu.cachesOn;
+    if (!vcpu.tvm || !isVmRegister(name)) {
       vcpu.cachesOn = now;
       return;
     }
@@ -131,8 +108,8 @@ export class PolicySide implements GuestSide {
     // Nothing walks the table.
   }
 
-  reset(vcpu: Vcpu): void {
-    vcpu.cachesOn = cachesOn(this.world.config.backend, encoded(this.world.config.backend, archNames(this.world.config.backend).sctlr, {}));
+  reset(): void {
+    // There are no registers.
   }
 
   /** The vCPU is loaded where it runs. */
@@ -145,11 +122,8 @@ export class PolicySide implements GuestSide {
     }
     this.#loaded[pe] = vcpu;
     world.vm.load(vcpu, pe);
-    world.installed.enter(world.vm, pe);
     const { emulation } = world;
-    if ('load' in emulation && typeof emulation.load === 'function') {
-      (emulation.load as (vm: Vm, vcpu: Vcpu, pe: number) => void)(world.vm, vcpu, pe);
-    }
+    emulation.load?.(world.vm, vcpu, pe);
     emulation.beforeEntry?.(world.vm);
   }
 
@@ -204,18 +178,47 @@ export class PolicySide implements GuestSide {
     const end = at - (at % span) + span;
     return stride === 0 ? left : Math.min(left, Math.ceil((end - at) / stride));
   }
+}
 
-  #translationSyndrome(ipa: number): bigint {
-    const { backend } = this.world.config;
-    const fault: FaultValue = { type: 'translation', level: 3, stage: 2, s1ptw: false, access: 'read', address: ipa, upper: false, ipa };
-    return backend.faults.abort?.(fault, { from: 1, to: 2, va: BigInt(ipa), write: false }).esr ?? 0n;
+/** What the guest sees of a fault; undefined: it makes the access again. */
+function seenOf(outcome: Outcome<Handled>, fault: FaultValue): Seen | undefined {
+  if (outcome.kind !== 'done') {
+    return outcome.kind === 'retry' ? undefined : { kind: 'failed', failure: outcome };
+  }
+  const handled = outcome.value;
+  switch (handled.did) {
+    case 'mapped':
+    case 'relaxed':
+    case 'made-young':
+      return undefined;
+    case 'mmio':
+      return { kind: 'mmio' };
+    case 'skipped':
+      return { kind: 'done', times: 1 };
+    case 'injected':
+      return { kind: 'fault', fault, injected: handled.exception };
+    case 'forwarded':
+    case 'signalled':
+    case 'host-external-abort':
+      return { kind: 'fault', fault, injected: handled.did };
   }
 }
 
-/** With the PE and, on an invalidation, the VMID in force. */
-function placed(effect: Effect, pe: number, vmid: number | undefined): Effect {
-  if (effect.type === 'take' || effect.type === 'free') {
-    return effect;
+function placed(effect: Effect, pe: number): Effect {
+  switch (effect.type) {
+    case 'take':
+    case 'free':
+    case 'context-installed':
+    case 'context-retired':
+      return effect;
+    case 'write':
+    case 'tlbi':
+    case 'dsb':
+    case 'isb':
+    case 'cmo':
+    case 'register':
+    case 'access':
+    case 'fault':
+      return { ...effect, pe };
   }
-  return effect.type === 'tlbi' && effect.vmid === undefined && vmid !== undefined ? { ...effect, pe, vmid } : { ...effect, pe };
 }

@@ -1,11 +1,13 @@
-import { type AccessType, type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, type Registers, done } from '@granule/contract';
+import { type AccessType, type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, type Registers } from '@granule/contract';
+import { allSetWays, encodeSetWay } from '@granule/cache-tlb';
 import { createTableArena, type TableArena } from '@granule/memory';
-import { Backing, type CacheEmulation, createVm, DeferredCaches, linuxCaches, PerCpuCaches, setMemoryRegion, setSplitChunk, type Vcpu, type Vm, VmidAllocator, type VmOptions } from '@granule/kvm';
+import { Backing, type CacheEmulation, createVm, DeferredCaches, linuxCaches, PerCpuCaches, setManualDirtyLog, setMemoryRegion, setSplitChunk, type Vcpu, type Vm, VmidAllocator, type VmOptions } from '@granule/kvm';
 import { backingOf, type Configuration } from '../configure.js';
 import type { FieldPath } from '../read.js';
 import type { Scenario } from '../scenario.js';
-import { Installed } from './installed.js';
 import type { Recorder } from './recorder.js';
+
+const DEFAULT_IPA_BITS = 40;
 
 /** One access of a guest. */
 export interface GuestAccess {
@@ -29,7 +31,7 @@ export type Seen =
 /** Guests as a run sees them: on modelled hardware, or by looking into the table alone. */
 export interface GuestSide {
   /** Where what the hypervisor does for a VM takes effect. */
-  sinkOf(vm: () => Vm | undefined, format: Format): EffectSink;
+  sinkOf(format: Format): EffectSink;
   /** What no PE does. */
   tell(effect: Effect): void;
   access(vcpu: Vcpu, access: GuestAccess): Seen;
@@ -53,7 +55,6 @@ export class World {
   readonly hostMemory: Backing;
   readonly vmids: VmidAllocator;
   readonly arena: TableArena;
-  readonly installed: Installed;
   readonly emulation: CacheEmulation;
   readonly vcpus: Vcpu[] = [];
   #vm: Vm | undefined;
@@ -71,8 +72,7 @@ export class World {
     this.hostMemory = new Backing(2 ** pageShift);
     this.vmids = new VmidAllocator(features.vmidBits);
     this.arena = createTableArena({ pageShift, base: tables.start, maxPages: tables.bytes / 2 ** pageShift, initialPages: config.initialPages });
-    this.installed = new Installed({ effect: (effect) => this.tell(effect) });
-    this.emulation = { 'linux': () => linuxCaches, 'per-cpu': () => new PerCpuCaches(pes), 'xen-deferred': () => new DeferredCaches() }[scenario.vm?.cacheEmulation ?? 'linux']();
+    this.emulation = { 'linux': () => linuxCaches, 'per-cpu': () => new PerCpuCaches(pes, allLines(config)), 'xen-deferred': () => new DeferredCaches() }[scenario.vm?.cacheEmulation ?? 'linux']();
     scenario.memory?.forEach((each) => this.hostMemory.add(backingOf(each, 2 ** pageShift)));
   }
 
@@ -92,9 +92,12 @@ export class World {
       return { failure: made, path: ['vm', 'ipaBits'] };
     }
     const vm = (this.#vm = made.value);
-    vm.manualDirtyLog = spec.dirtyLog ?? 'off';
+    const manual = setManualDirtyLog(vm, { 'off': 0, 'manual': 1, 'initially-set': 3 }[spec.dirtyLog ?? 'off']);
+    if (manual.kind !== 'done' && spec.dirtyLog !== undefined) {
+      return { failure: manual, path: ['vm', 'dirtyLog'] };
+    }
     const chunk = setSplitChunk(vm, spec.splitChunk ?? 0);
-    if (chunk.kind !== 'done') {
+    if (chunk.kind !== 'done' && spec.splitChunk !== undefined) {
       return { failure: chunk, path: ['vm', 'splitChunk'] };
     }
     for (const [index, { slot = index, ...region }] of slots.entries()) {
@@ -112,9 +115,10 @@ export class World {
   /** Another VM of the same kind, on the same table memory and host memory. */
   newVm(watched: boolean): Outcome<Vm> {
     const { backend, kernel, host } = this.config;
-    const { ipaBits = 40, invalidation = 'deferred', maintenance = 'map-and-unmap' } = this.scenario.vm ?? {};
+    const { ipaBits = DEFAULT_IPA_BITS, ioremap, invalidation = 'deferred', maintenance = 'map-and-unmap' } = this.scenario.vm ?? {};
     const common: VmOptions = {
-      backend, kernel, host, type: ipaBits, memory: this.arena, hostMemory: this.hostMemory, vmids: this.vmids, invalidation, maintenance,
+      backend, kernel, host, type: kernel.fixedIpa && ipaBits === DEFAULT_IPA_BITS ? 0 : ipaBits, memory: this.arena, hostMemory: this.hostMemory, vmids: this.vmids, invalidation, maintenance,
+      ...(ioremap === undefined ? {} : { mmio: ioremap }),
     };
     if (this.recorder.format === undefined) {
       // The format, which sinks need before there is a VM.
@@ -124,16 +128,17 @@ export class World {
       }
       this.recorder.format = trial.value.format;
     }
-    let vm: Vm | undefined;
     const { tally, format } = this.recorder;
-    const made = createVm({ ...common, sink: this.side.sinkOf(() => vm, format), ...(watched ? { trace: tally.policy } : {}) });
-    if (made.kind === 'done') {
-      vm = made.value;
-    }
-    return made.kind === 'done' ? done(made.value) : made;
+    return createVm({ ...common, sink: this.side.sinkOf(format), ...(watched ? { trace: tally.policy } : {}) });
   }
 
   tell(effect: Effect): void {
     this.side.tell(effect);
   }
+}
+
+/** Operands of DC CISW for every line of a PE's L1 and of the level behind it (flush_cache_all). A system cache has none. */
+function allLines({ caches, line }: Configuration): readonly number[] {
+  const levels = [caches?.data, caches?.outer];
+  return levels.flatMap((shape, i) => (shape === undefined ? [] : allSetWays(i + 1, shape).map((each) => encodeSetWay(each, shape, line))));
 }
