@@ -127,6 +127,55 @@ describe('hyp mappings', () => {
   });
 });
 
+describe('the policies of hyp mappings', () => {
+  const LINEAR = 0x100_0000;
+
+  it('differ in where a device goes: at the kernel\'s address within vmalloc in 2016, privately today, nowhere with pKVM, where it is with VHE', () => {
+    const io = (name: HypPolicy['name'], vmalloc = true): unknown => {
+      const { hyp, layout } = hypBench(HYP_POLICIES[name]);
+      const outcome = hyp.mapIo(LINEAR, 0x0801_0000, 0x1000, { vmalloc });
+      return outcome.kind === 'done' ? outcome.value - (name === 'per-object-2016' ? layout.tag : 0) : outcome.kind === 'refused' && outcome.id;
+    };
+    expect([io('per-object-2016'), io('per-object-2016', false), io('nvhe'), io('pkvm'), io('vhe')]).toEqual([LINEAR, 'hyp.not-vmalloc', 0x4072_1000, 'hyp.io-protected', LINEAR]);
+  });
+
+  it('with VHE map no object', () => {
+    const { hyp, calls } = hypBench(HYP_POLICIES.vhe);
+    valueOf(hyp.mapObject(RAM, RAM + G, 'code'));
+    expect(calls).toEqual([]);
+  });
+
+  it('cost a call a page and tables as objects lie about, or one call and one table where all of memory is mapped up front', () => {
+    const cost = (name: HypPolicy['name']): { readonly calls: number; readonly tables: number } => {
+      const { hyp, calls, table } = hypBench(HYP_POLICIES[name]);
+      if (HYP_POLICIES[name].linearMap === 'up-front') {
+        valueOf(hyp.mapLinear(RAM, RAM + 2 * G));
+      }
+      for (let object = 0; object < 64; object += 1) {
+        valueOf(hyp.mapObject(RAM + object * 32 * 2 ** 20, RAM + object * 32 * 2 ** 20 + 0x3000, 'data'));
+      }
+      return { calls: calls.length, tables: table.memory.taken };
+    };
+    // Three pages each; one table of level 0, one of level 1, two of level 2, 64 of level 3.
+    expect(cost('nvhe')).toEqual({ calls: 192, tables: 68 });
+    expect(cost('nvhe-linear')).toEqual({ calls: 1, tables: 2 });
+  });
+
+  it('free every table at teardown', () => {
+    const { hyp, table, boot } = hypBench(HYP_POLICIES['per-object-2016']);
+    valueOf(hyp.mapIdmap(0x4072_2000, 0x4072_2e10));
+    valueOf(hyp.mapObject(RAM, RAM + 0x3000, 'code'));
+    hyp.teardown();
+    expect([table.memory.taken, boot.memory.taken]).toEqual([0, 0]);
+  });
+
+  it('refuse identity-mapped code that crosses a page, and one beyond their table', () => {
+    const { hyp } = hypBench(HYP_POLICIES.nvhe);
+    expect(hyp.mapIdmap(0x4072_2f00, 0x4072_3010)).toMatchObject({ kind: 'refused', id: 'hyp.idmap-crosses-page' });
+    expect(hyp.mapIdmap(2 ** 48, 2 ** 48 + 16)).toMatchObject({ kind: 'not-modelled', id: 'hyp.merged-table' });
+  });
+});
+
 describe('pages shared with a protected hypervisor', () => {
   const shared = (refuseAt?: number) => {
     const calls: string[] = [];
@@ -151,6 +200,10 @@ describe('pages shared with a protected hypervisor', () => {
     expect(pages.share(0x1000, 0x5000)).toMatchObject({ kind: 'refused', id: 'pool.exhausted' });
     expect(calls).toEqual(['share 1', 'share 2', 'share 3', 'unshare 1', 'unshare 2']);
     expect([1, 2, 3].map((pfn) => pages.count(pfn))).toEqual([0, 0, 0]);
+  });
+
+  it('are of the linear map, not of vmalloc', () => {
+    expect(shared().pages.share(0x1000, 0x2000, { vmalloc: true })).toMatchObject({ id: 'hyp.vmalloc' });
   });
 
   it('that were never shared are refused', () => {

@@ -91,8 +91,8 @@ export function random(seed: number): () => number {
   };
 }
 
-const KINDS = ['read', 'write', 'fetch'] as const;
-type Kind = (typeof KINDS)[number];
+export const KINDS = ['read', 'write', 'fetch'] as const;
+export type Kind = (typeof KINDS)[number];
 
 interface Said {
   readonly time: number;
@@ -100,7 +100,7 @@ interface Said {
 }
 
 /** An address that guests use, and what the tables said of it. */
-interface Sample {
+export interface Sample {
   readonly ia: number;
   readonly said: Readonly<Record<Kind, Said[]>>;
   /** Nothing that was said before this time may be used any more. */
@@ -119,7 +119,7 @@ interface Issued {
 }
 
 /** What the architecture lets accesses find: kept from the effects alone, without TLBs. */
-class Oracle {
+export class Oracle {
   readonly samples: readonly Sample[];
   #time = 0;
   #ordered = 0;
@@ -198,7 +198,7 @@ class Oracle {
 }
 
 /** What an access came to, as the oracle puts it. */
-function resultOf(answer: PeAnswer): string {
+export function resultOf(answer: PeAnswer): string {
   if (answer.kind === 'done') return `to 0x${answer.output.toString(16)}`;
   return answer.kind === 'fault' ? `${answer.fault.type} fault` : answer.kind;
 }

@@ -1,8 +1,9 @@
 import type { Outcome } from '@granule/contract';
-import { DONE, done } from '@granule/contract';
-import { alignDown, alignUp, type InputAddress, type OutputAddress } from '@granule/geometry/bits';
+import { DONE, done, notModelled } from '@granule/contract';
+import { alignDown, alignUp, hex, type InputAddress, type OutputAddress } from '@granule/geometry/bits';
 import type { GranulePageTable } from '@granule/pgtable';
 import { hypMap, hypUnmap } from '@granule/pgtable/hyp';
+import { refuse } from '../errno.js';
 import { hypAddress, type HypLayout } from './layout.js';
 import type { PrivateVa } from './private-va.js';
 
@@ -10,21 +11,32 @@ import type { PrivateVa } from './private-va.js';
 export type HypKind = 'code' | 'data' | 'rodata' | 'device';
 
 /**
- * When EL2's table gets what of the kernel: each object when it comes up (2016 and today's nVHE), or all of memory beforehand (pKVM for its own; VHE has it for free).
- * And whether anything is ever unmapped, with the TLB invalidation that this takes: by pKVM alone.
+ * When EL2's table gets what of the kernel: each object when it comes up (2016 and today's nVHE), all of memory beforehand (pKVM for its own; what was asked for
+ * in 2016, `nvhe-linear`), or nothing, since EL2 runs the kernel and its tables (VHE). And whether anything is ever unmapped: by pKVM, which invalidates the TLB
+ * for it; by the code of 2016 at teardown alone, so that it needed no invalidation, and used otherwise (`unmap-without-flush`) lacks it.
  */
 export interface HypPolicy {
-  readonly name: 'per-object-2016' | 'nvhe' | 'pkvm';
-  readonly linearMap: 'per-object' | 'up-front';
+  readonly name: 'per-object-2016' | 'unmap-without-flush' | 'nvhe' | 'nvhe-linear' | 'pkvm' | 'vhe';
+  readonly linearMap: 'per-object' | 'up-front' | 'own-tables';
   readonly unmaps: boolean;
+  /** Each leaf and table that is unmapped. */
+  readonly invalidates: boolean;
   /** The identity map has a table of its own (boot_hyp_pgd), or shares EL2's. */
   readonly separateBootTable: boolean;
+  /** Device registers: at the kernel's own address within vmalloc, at a private address, nowhere, or where the kernel has them. */
+  readonly io: 'kernel-address' | 'private' | 'refused' | 'own-tables';
 }
 
+const NVHE = { name: 'nvhe', linearMap: 'per-object', unmaps: false, invalidates: true, separateBootTable: false, io: 'private' } as const satisfies HypPolicy;
+const OF_2016 = { ...NVHE, name: 'per-object-2016', invalidates: false, separateBootTable: true, io: 'kernel-address' } as const satisfies HypPolicy;
+
 export const HYP_POLICIES: Readonly<Record<HypPolicy['name'], HypPolicy>> = {
-  'per-object-2016': { name: 'per-object-2016', linearMap: 'per-object', unmaps: false, separateBootTable: true },
-  'nvhe': { name: 'nvhe', linearMap: 'per-object', unmaps: false, separateBootTable: false },
-  'pkvm': { name: 'pkvm', linearMap: 'up-front', unmaps: true, separateBootTable: false },
+  'per-object-2016': OF_2016,
+  'unmap-without-flush': { ...OF_2016, name: 'unmap-without-flush', unmaps: true },
+  'nvhe': NVHE,
+  'nvhe-linear': { ...NVHE, name: 'nvhe-linear', linearMap: 'up-front' },
+  'pkvm': { ...NVHE, name: 'pkvm', linearMap: 'up-front', unmaps: true, io: 'refused' },
+  'vhe': { ...NVHE, name: 'vhe', linearMap: 'own-tables', io: 'own-tables' },
 };
 
 const REQUESTS = {
@@ -65,11 +77,22 @@ export class HypMappings {
     this.#pageShift = options.table.format.geometry.pageShift;
   }
 
-  /** The code that switches EL2's MMU, at its own physical address (kvm_map_idmap_text). */
+  /**
+   * The code that switches EL2's MMU, at its own physical address (kvm_map_idmap_text). Refused: `hyp.idmap-crosses-page` (a BUG_ON in kvm_mmu_init). Not
+   * modelled: `hyp.merged-table`.
+   */
   mapIdmap(start: OutputAddress, end: OutputAddress): Outcome<undefined> {
     const from: number = alignDown(start, this.#pageShift);
     const { table, bootTable = table } = this.#options;
-    return this.#map(bootTable, { addr: from, size: alignUp(end, this.#pageShift) - from, phys: from, kind: 'code' });
+    if (alignDown(end - 1, this.#pageShift) !== from) {
+      const sentence = `The identity-mapped code at ${hex(start)}-${hex(end)} crosses a page.`;
+      return refuse('hyp.idmap-crosses-page', sentence, 'Linux kvm_mmu_init');
+    }
+    if (end > 2 ** bootTable.format.geometry.iaBits) {
+      const sentence = `The identity map at ${hex(start)} needs more VA bits than EL2's ${bootTable.format.geometry.iaBits}: a third table that merges both.`;
+      return notModelled('hyp.merged-table', sentence, 'Linux 4.8 merged_hyp_pgd, __kvm_extend_hypmap');
+    }
+    return this.#map(bootTable, { addr: from, size: 2 ** this.#pageShift, phys: from, kind: 'code' });
   }
 
   /**
@@ -78,7 +101,7 @@ export class HypMappings {
    */
   mapObject(start: OutputAddress, end: OutputAddress, kind: HypKind): Outcome<undefined> {
     const { layout, linearOffset, table, policy } = this.#options;
-    if (policy.linearMap === 'up-front') {
+    if (policy.linearMap !== 'per-object') {
       return DONE;
     }
     const first = alignDown(hypAddress(layout, start - linearOffset), this.#pageShift);
@@ -124,9 +147,52 @@ export class HypMappings {
     return outcome.kind === 'done' ? done(base.value + 2 * bytes) : outcome;
   }
 
-  /** Takes a range away; answers the bytes: 0 where the policy never unmaps. */
+  /** A range at an address that the caller has from before. */
+  mapAt(addr: InputAddress, size: number, phys: OutputAddress, kind: HypKind): Outcome<undefined> {
+    return this.#map(this.#options.table, { addr, size, phys, kind });
+  }
+
+  /**
+   * Registers of a device, which the kernel has at `linear` (create_hyp_io_mappings). Answers the address of the first byte for EL2. Refused: `hyp.not-vmalloc`
+   * (2016: the kernel's address must be one of vmalloc), `hyp.io-protected`.
+   */
+  mapIo(linear: number, phys: OutputAddress, bytes: number, { vmalloc = true }: { readonly vmalloc?: boolean } = {}): Outcome<InputAddress> {
+    switch (this.#options.policy.io) {
+      case 'private':
+        return this.mapPrivate(phys, bytes, 'device');
+      case 'own-tables':
+        return done(linear);
+      case 'refused':
+        return refuse('hyp.io-protected', 'A protected hypervisor maps no device for its host.', 'Linux create_hyp_io_mappings: -EPERM');
+      case 'kernel-address': {
+        if (!vmalloc) {
+          return refuse('hyp.not-vmalloc', `The kernel has the device not at an address of vmalloc, but at ${hex(linear)}.`, 'Linux 4.8 create_hyp_io_mappings: -EINVAL');
+        }
+        const at = hypAddress(this.#options.layout, linear);
+        const mapped = this.mapAt(at, bytes, phys, 'device');
+        return mapped.kind === 'done' ? done(at) : mapped;
+      }
+    }
+  }
+
+  /** Takes a range away; answers the bytes: 0 where the policy never unmaps. Stops at the first page that is not mapped, without splitting a block. */
   unmap(addr: InputAddress, size: number): Outcome<number> {
-    return this.#options.policy.unmaps ? hypUnmap(this.#options.table, addr, size) : done(0);
+    const { policy, table } = this.#options;
+    if (!policy.unmaps) {
+      return done(0);
+    }
+    if (policy.invalidates) {
+      return hypUnmap(table, addr, size);
+    }
+    const outcome = table.unmap(addr, size, { mode: 'linux', tlbi: 'none' });
+    return outcome.kind === 'done' ? done(size) : outcome;
+  }
+
+  /** Frees all tables, which EL2 must no longer use: nothing is invalidated (free_hyp_pgds, kvm_pgtable_hyp_destroy). */
+  teardown(): void {
+    const { table, bootTable } = this.#options;
+    table.destroy();
+    bootTable?.destroy();
   }
 
   #map(table: GranulePageTable, call: HypMapCall): Outcome<undefined> {

@@ -27,8 +27,11 @@ export class SharedPages {
     return this.#counts.get(pfn) ?? 0;
   }
 
-  /** Shares the frames that [start, end) touches. What EL2 refuses undoes the frames before. */
-  share(start: number, end: number): Outcome<undefined> {
+  /** Shares the frames that [start, end) touches. What EL2 refuses undoes the frames before. Refused: `hyp.vmalloc` for what is not in the linear map. */
+  share(start: number, end: number, { vmalloc = false }: { readonly vmalloc?: boolean } = {}): Outcome<undefined> {
+    if (vmalloc) {
+      return refuse('hyp.vmalloc', `${hex(start)} is of vmalloc, whose frames need not be neighbours.`, 'Linux kvm_share_hyp: -EINVAL');
+    }
     const frames = this.#frames(start, end);
     for (const [i, pfn] of frames.entries()) {
       const outcome = this.count(pfn) > 0 ? DONE : this.#calls.share(pfn);
