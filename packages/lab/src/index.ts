@@ -25,6 +25,7 @@ export {
   type CheckpointComparison, type Difference, type LeafText, type OddOperation, type OperationCount, type Place, type ReplayReport, replayText,
   type TableComparison,
 } from './replay/report.js';
+export { type RecordedMachine, type RecordedTask, RunRecorder } from './emit/run-recorder.js';
 export type { RunFiles } from './replay/run-directory.js';
 export { type CaseBackends, runCase } from './cases/run.js';
 export { type Scenario, SCENARIO_SCHEMA, scenarioSchema, type ScenarioInput, type Variant } from './scenario/scenario.js';

@@ -108,6 +108,7 @@ const TEXTS = {
     /^([^:]+): HSR_EC: (\w+) \(([^)]*)\), PC: (\w+)/u,
     { exit: 'text', ec: 'address', name: 'text', pc: 'word' },
   ],
+  kvm_userspace_exit: [/^reason (\S+) \((-?\d+)\)/u, { reason: 'text', code: 'int' }],
   kvm_sys_access: [
     /^PC: (\w+) (.*) \((\d+),(\d+),(\d+),(\d+),(\d+)\) (read|write)/u,
     { pc: 'bareWord', name: 'text', op0: 'int', op1: 'int', crn: 'int', crm: 'int', op2: 'int', access: 'text' },

@@ -93,6 +93,7 @@ const TEXTS: { readonly [N in Tracepoint['event']]: (fields: TraceFields<N>) => 
   kvm_mmio: ({ access, length, gpa, value }) => `mmio ${access} len ${length} gpa ${plain(gpa)} val ${plain(value)}`,
   kvm_entry: ({ pc }) => `PC: ${padded(pc, 16)}`,
   kvm_exit: ({ exit, ec, name, pc }) => `${exit}: HSR_EC: ${padded(ec, 4)} (${name}), PC: ${padded(pc, 16)}`,
+  kvm_userspace_exit: ({ reason, code }) => `reason ${reason} (${code})`,
   kvm_sys_access: ({ pc, name, op0, op1, crn, crm, op2, access }) => `PC: ${bare(pc)} ${name} (${op0},${op1},${crn},${crm},${op2}) ${access}`,
   kvm_nested_eret: ({ elr, spsr, mode, hcr }) => `elr_el2: ${plain(elr)} spsr_el2: ${padded(spsr, 8)} (M: ${mode}) hcr_el2: ${bare(hcr)}`,
   kvm_inject_nested_exception: ({ exception, esr, elr, spsr, mode, hcr }) =>
