@@ -13,6 +13,9 @@ import { Tasks } from './tasks.js';
 import { isSctlr, isSetWay, isVmRegister } from './traps.js';
 import { Vmm } from './vmm.js';
 
+/** What a task can only come to when the fault before it is dealt with. */
+const FINISHING: ReadonlySet<string> = new Set(['kvm_exit', 'kvm_entry', 'kvm_userspace_exit', 'tracing_mark_write']);
+
 /** Drives the policy with the causes of a run, and hands what it does to the comparison. */
 export class PolicyReplayer {
   readonly session: Session;
@@ -80,7 +83,7 @@ export class PolicyReplayer {
     } else if (decoded.event === 'kvm_sys_access') {
       this.#finish(pid);
       this.#sysAccess(event, decoded.fields, later);
-    } else if (decoded.event === 'kvm_exit' || decoded.event === 'kvm_entry' || decoded.event === 'tracing_mark_write') {
+    } else if (FINISHING.has(decoded.event)) {
       this.#finish(pid);
     } else if (decoded.event === 'kvm_set_spte_hva') {
       this.session.undetermined('pages changed under a mapping (kvm_set_spte_hva)', 'kernels up to 6.9 map the new page at once; that is not modelled');
