@@ -161,7 +161,9 @@ function memoryAbort(vm: Vm, vcpu: Vcpu, abort: Abort, place: MemoryPlace, since
   if (unfit !== undefined) {
     return unfit;
   }
-  const [address, ipa] = [alignDown(place.address, shift), alignDown(place.ipa, shift)];
+  // HPFAR_EL2 gives 4 KiB, whatever the page size.
+  const unaligned = size.bytes === vm.sizes.page && vm.kernel.faultAddress === 'fault';
+  const [address, ipa] = [alignDown(place.address, unaligned ? 12 : shift), alignDown(place.ipa, shift)];
   return commit(fault, vcpu, adjusted(fault, hva, { address, ipa, bytes: size.bytes, page, pagesOnly: size.pagesOnly }));
 }
 
@@ -228,10 +230,11 @@ function adjusted({ vm, area, slot, granule }: Fault, hva: HostAddress, target: 
   if (target.page.leafBytes < pmd || !supportsBlock(slot, hva, pmd, page)) {
     return target;
   }
-  const masked = vm.kernel.thpMask === 'size' ? pmd : ptrsPerPmd(vm.host) * page;
-  const shift = Math.log2(masked);
-  const physical = alignDown(target.page.physical, shift);
-  const [address, ipa] = [alignDown(target.address, shift), alignDown(target.ipa, shift)];
+  const { thpMask } = vm.kernel;
+  const frames = Math.log2(ptrsPerPmd(vm.host) * page);
+  const [ofIpa, ofFrame] = { 'size': [pmd, pmd], 'ptrs-per-pmd': [2 ** frames, 2 ** frames], 'ipa-size-frame-ptrs': [pmd, 2 ** frames] }[thpMask].map(Math.log2);
+  const physical = alignDown(target.page.physical, ofFrame);
+  const [address, ipa] = [alignDown(target.address, ofIpa), alignDown(target.ipa, ofIpa)];
   return { ...target, address, ipa, bytes: pmd, page: { ...target.page, physical } };
 }
 

@@ -1,5 +1,5 @@
 import type { InputAddress } from '@granule/geometry/bits';
-import { alignDown } from '@granule/geometry/bits';
+import { alignDown, alignUp } from '@granule/geometry/bits';
 import type { HostAddress, HostArea } from './host-memory.js';
 import type { BlockSizes, KernelProfile } from './profile.js';
 import type { Slot } from './slots.js';
@@ -24,12 +24,15 @@ export function supportsBlock({ ipa, hva: start, size }: Slot, hva: HostAddress,
   return ipa - alignDown(ipa, shift) === start - alignDown(start, shift) && block >= start && block + bytes <= start + size;
 }
 
-/** Largest block that a device VMA has room for at an address, where user and physical address agree below its size (Linux get_vma_page_shift, 5.14). */
+/**
+ * Largest block that a device VMA has room for at an address, where user and physical address agree below its size (Linux get_vma_page_shift, 5.14). The end
+ * is looked at from the address rounded up, so that an address on a block's boundary passes whatever room is left.
+ */
 function deviceBytes(area: HostArea, hva: HostAddress, sizes: readonly number[], page: number): number {
   const pa = (area.physical ?? 0) + (hva - area.start);
   const fits = (bytes: number): boolean => {
     const start = alignDown(hva, Math.log2(bytes));
-    return hva - start === pa - alignDown(pa, Math.log2(bytes)) && start >= area.start && start + bytes <= area.end;
+    return hva - start === pa - alignDown(pa, Math.log2(bytes)) && start >= area.start && alignUp(hva, Math.log2(bytes)) <= area.end;
   };
   return sizes.find(fits) ?? page;
 }

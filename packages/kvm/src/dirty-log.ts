@@ -5,12 +5,21 @@ import { refuse } from './errno.js';
 import type { Slot } from './slots.js';
 import type { Vm } from './vm.js';
 
-/** Takes write permission from a range, shadows included; the caller owes the invalidation (stage2_wp_range). */
+/** Takes write permission from a range, shadows included; the caller owes the invalidation (kvm_mmu_wp_memory_region). */
 export function writeProtectRange(vm: Vm, start: InputAddress, end: InputAddress): void {
+  writeProtectOwn(vm, start, end);
+  writeProtectShadows(vm);
+}
+
+/** kvm_stage2_wp_range. */
+function writeProtectOwn(vm: Vm, start: InputAddress, end: InputAddress): void {
   vm.inChunks(start, end, (addr, size) => {
     vm.tell({ event: 's2_wrprotect', fields: { addr, size } });
     return vm.table.writeProtect(addr, size);
   });
+}
+
+function writeProtectShadows(vm: Vm): void {
   if (vm.kernel.nestedHooks) {
     vm.tell({ event: 'nested_s2_wp', fields: {} });
   }
@@ -93,7 +102,7 @@ function loggedSlot(vm: Vm, id: number) {
     : { slot, dirty: slot.dirty };
 }
 
-/** Write-protects what one word of a mask spans, first to last bit set (kvm_arch_mmu_enable_log_dirty_pt_masked). */
+/** Write-protects what one word of a mask spans, first to last bit set; shadows come last (kvm_arch_mmu_enable_log_dirty_pt_masked). */
 function protectWord(vm: Vm, slot: Slot, word: number, lo: number, hi: number): void {
   const span = bounds(lo, hi);
   if (span === undefined) {
@@ -102,10 +111,11 @@ function protectWord(vm: Vm, slot: Slot, word: number, lo: number, hi: number): 
   const { page } = vm.sizes;
   const base = slot.ipa + word * WORD_PAGES * page;
   const [start, end] = [base + span[0] * page, base + (span[1] + 1) * page];
-  writeProtectRange(vm, start, end);
+  writeProtectOwn(vm, start, end);
   if (vm.manualDirtyLog === 'initially-set') {
     splitHugePages(vm, start, end);
   }
+  writeProtectShadows(vm);
 }
 
 /**

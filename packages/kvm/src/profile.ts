@@ -29,10 +29,10 @@ export interface KernelProfile {
   /** Memory is executable from the first fault on, whatever the fault was (up to 4.15, without XN at stage 2). */
   readonly alwaysExecutable: boolean;
   /**
-   * What an address is masked with where a transparent huge page is mapped: its size, or PTRS_PER_PMD − 1 page frames, which is no mask at all on a host
-   * whose PMD level is folded (7.2 with 16K pages and 36-bit VA: see map.outside-backing).
+   * What addresses are masked with where a transparent huge page is mapped: its size; PTRS_PER_PMD − 1 page frames, which is no mask at all on a host whose PMD
+   * level is folded (7.2 with 16K pages and 36-bit VA: see map.outside-backing); or the IPA with the size and the frame with PTRS_PER_PMD − 1 (5.10 to 7.0).
    */
-  readonly thpMask: 'size' | 'ptrs-per-pmd';
+  readonly thpMask: 'size' | 'ptrs-per-pmd' | 'ipa-size-frame-ptrs';
   /** Order of kvm_for_each_memslot: a hash of the slot's number (5.17), or by address, highest first. */
   readonly slotOrder: 'id-hash' | 'address-descending';
   /** A slot may end exactly at the IPA limit (>), or not (>=, 4.x). */
@@ -43,49 +43,68 @@ export interface KernelProfile {
   readonly faultAddress: 'page' | 'fault';
   /** From which size on all of the instruction cache is invalidated: PTRS_PER_PTE lines (6.7), or never. */
   readonly icacheAllAbove: 'ptrs-per-pte' | 'never';
+  /** Steps of operations on ranges: parts between entries of the entry table, or between blocks of the largest size (6.2, and stable 6.1.84, 5.15.154). */
+  readonly rangeStep: 'entry' | 'block';
 }
 
-const TODAY = {
-  version: '7.2',
-  mapFlags: 0x8,
-  deviceBlocks: 'host-leaf',
-  cacheableDevice: 'with-fwb-and-dic',
-  ioremapAtCreation: false,
-  largestBlock: 'pud',
-  fixedIpa: false,
-  cleansAtFault: 'always',
-  alwaysExecutable: false,
-  clearDirtyLog: true,
-  thpMask: 'ptrs-per-pmd',
-  slotOrder: 'id-hash',
-  slotMayEndAtLimit: true,
-  nestedHooks: true,
-  faultAddress: 'page',
-  icacheAllAbove: 'ptrs-per-pte',
-} as const satisfies KernelProfile;
-
-const V5_10 = {
-  ...TODAY,
-  version: '5.10',
+/** Before there was hyp/pgtable.c. */
+const V4_8: KernelProfile = {
+  version: '4.8',
   mapFlags: 0,
   deviceBlocks: 'page',
   cacheableDevice: 'as-device',
   ioremapAtCreation: true,
-  thpMask: 'size',
+  largestBlock: 'pmd',
+  fixedIpa: true,
+  cleansAtFault: 'caches-off',
+  alwaysExecutable: true,
+  clearDirtyLog: false,
+  thpMask: 'ptrs-per-pmd',
   slotOrder: 'address-descending',
+  slotMayEndAtLimit: false,
   nestedHooks: false,
-} as const satisfies KernelProfile;
+  faultAddress: 'fault',
+  icacheAllAbove: 'never',
+  rangeStep: 'entry',
+};
+
+/** What changed, oldest first: the version that brought it and the function that shows it. Stable kernels may have a change earlier than their number says. */
+const CHANGES: readonly (Pick<KernelProfile, 'version'> & Partial<KernelProfile>)[] = [
+  // kvm_pgtable_stage2_map, transparent_hugepage_adjust, kvm_arch_prepare_memory_region.
+  {
+    version: '5.10', largestBlock: 'pud', fixedIpa: false, cleansAtFault: 'always', alwaysExecutable: false, clearDirtyLog: true, slotMayEndAtLimit: true,
+    thpMask: 'ipa-size-frame-ptrs',
+  },
+  // get_vma_page_shift; device memory is no longer mapped when a slot is made.
+  { version: '5.14', deviceBlocks: 'area', ioremapAtCreation: false },
+  // kvm_memslots.id_hash.
+  { version: '5.17', slotOrder: 'id-hash' },
+  // stage2_apply_range.
+  { version: '6.1', rangeStep: 'block' },
+  // user_mem_abort: faults in parallel, KVM_PGTABLE_WALK_SHARED.
+  { version: '6.2', mapFlags: 0x8 },
+  // KVM_PGTABLE_WALK_HANDLE_FAULT.
+  { version: '6.3', mapFlags: 0x18 },
+  // __invalidate_icache_max_range.
+  { version: '6.7', icacheAllAbove: 'ptrs-per-pte' },
+  // kvm_nested_s2_unmap, kvm_nested_s2_wp, kvm_nested_s2_flush.
+  { version: '6.11', nestedHooks: true },
+  { version: '6.12' },
+  // kvm_pgtable_stage2_relax_perms and kvm_pgtable_stage2_mkyoung take walker flags.
+  { version: '6.14', relaxFlags: 0x18 },
+  // kvm_supports_cacheable_pfnmap.
+  { version: '6.17', cacheableDevice: 'with-fwb-and-dic' },
+  // KVM_PGTABLE_WALK_HANDLE_FAULT inverted to KVM_PGTABLE_WALK_IGNORE_EAGAIN.
+  { version: '6.19', mapFlags: 0x8, relaxFlags: 0x8 },
+  // user_mem_abort aligns the address to the mapping (stable 6.18 and 6.19 too).
+  { version: '7.0', faultAddress: 'page' },
+  // kvm_s2_fault_map, after the rework of user_mem_abort.
+  { version: '7.1', deviceBlocks: 'host-leaf', thpMask: 'ptrs-per-pmd' },
+  { version: '7.2' },
+];
 
 /** Oldest first. */
-export const KERNELS: readonly KernelProfile[] = [
-  {
-    ...V5_10, version: '4.8', largestBlock: 'pmd', fixedIpa: true, cleansAtFault: 'caches-off', alwaysExecutable: true, clearDirtyLog: false,
-    slotMayEndAtLimit: false,
-  },
-  V5_10,
-  { ...TODAY, version: '6.12', mapFlags: 0x18, deviceBlocks: 'area', cacheableDevice: 'as-device', thpMask: 'size' },
-  { ...TODAY, relaxFlags: 0x8 },
-];
+export const KERNELS: readonly KernelProfile[] = CHANGES.reduce<readonly KernelProfile[]>((known, change) => [...known, { ...known[known.length - 1], ...change }], [V4_8]);
 
 /** The profile of the newest known kernel that is not newer than this one (`uname -r` or the whole of `uname -a`); the oldest for what is older still. */
 export function kernelProfile(release: string): KernelProfile {

@@ -1,7 +1,7 @@
 import {
   type AttributeRequest, type Coherence, type ContextFormat, type Failure, type Format, type MapOptions, type Outcome, type Registers, done,
 } from '@granule/contract';
-import { stage2Geometry, type GeometryFeatures, type TableGeometry } from '@granule/geometry';
+import { levelShift, stage2Geometry, type GeometryFeatures, type TableGeometry } from '@granule/geometry';
 import { alignDown, hex, type InputAddress, type OutputAddress } from '@granule/geometry/bits';
 import { createPageTable, type GranulePageTable } from '@granule/pgtable';
 import type { PolicyEvent, Protection, Violation } from './events.js';
@@ -214,9 +214,10 @@ export class Stage2 {
     });
   }
 
-  /** Calls `step` for the parts of a range between multiples of the largest block (stage2_apply_range); stops at a failure. */
+  /** Calls `step` for the parts of a range between multiples of the largest block, or of an entry of the entry table (stage2_apply_range); stops at a failure. */
   inChunks(start: InputAddress, end: InputAddress, step: (addr: InputAddress, size: number) => Outcome<unknown>): Failure | undefined {
-    const chunk = this.sizes.largest;
+    const { granule, startLevel } = this.format.geometry;
+    const chunk = this.kernel.rangeStep === 'block' ? this.sizes.largest : 2 ** levelShift(granule, startLevel);
     for (let addr = start; addr < end; ) {
       const next = Math.min(alignDown(addr, Math.log2(chunk)) + chunk, end);
       const outcome = step(addr, next - addr);

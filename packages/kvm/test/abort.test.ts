@@ -236,7 +236,7 @@ describe('device memory', () => {
     return on;
   }
 
-  it('is mapped by pages when the slot is made up to 5.13, by the largest block that the VMA has room for up to 6.12, as the host maps it, 2 MiB at most, today', () => {
+  it('is mapped by pages when the slot is made up to 5.13, by the largest block that the VMA has room for up to 7.0, as the host maps it, 2 MiB at most, today', () => {
     const last = 255 * M + 64 * 1024 - 4096;
     const sizes = (on: Bench, ...offsets: number[]): unknown[] =>
       offsets.map((at) => (fault(on, 16 * G + at, esr(TRANSLATION + 1)) as { bytes: number }).bytes);
@@ -284,12 +284,34 @@ describe('the huge-page adjustment of 7.2 on a host of two levels', () => {
     expect(on.vm.violations.map(({ id }) => id)).toEqual(['map.outside-backing']);
   });
 
+  it('up to 7.0 asks for it at its own address, with the frame of the fault', () => {
+    const on = bench({ host: hostOf('16K', {}, 36), kernel: kernelProfile('7.0') });
+    withMemory(on, { leafBytes: 32 * M, hva: 0x40_0000_0000 });
+    fault(on, G + 0x50_4000, esr(TRANSLATION + 2, { write: true }));
+    expect(on.told()).toEqual(['s2_map 0x40000000 0x2000000 0x80504000 read+write+normal 0x8']);
+    expect(on.vm.violations.map(({ id }) => id)).toEqual(['map.outside-backing']);
+  });
+
   it('asks for the whole huge page with three levels, or where the mask is its size', () => {
-    for (const on of [bench({ host: hostOf('16K', {}, 47) }), bench({ host: hostOf('16K', {}, 36), kernel: kernelProfile('6.12') })]) {
+    const bySize = { ...kernelProfile('7.2'), thpMask: 'size' } as const;
+    for (const on of [bench({ host: hostOf('16K', {}, 47) }), bench({ host: hostOf('16K', {}, 47), kernel: kernelProfile('6.12') }), bench({ host: hostOf('16K', {}, 36), kernel: bySize })]) {
       withMemory(on, { leafBytes: 32 * M, hva: 0x40_0000_0000 });
       fault(on, G + 0x50_4000, esr(TRANSLATION + 2, { write: true }));
       expect(on.told()[0]).toMatch(/^s2_map 0x40000000 0x2000000 0x80000000 /);
       expect(on.vm.violations).toEqual([]);
     }
+  });
+
+  it.each([
+    ['6.12', 'on a later part of a page maps it at its own address, to 4 KiB', '0x40003000'],
+    ['7.0', 'maps the page', '0x40000000'],
+  ])('a fault of %s %s', (version, _, address) => {
+    const on = bench({ host: hostOf('16K'), kernel: kernelProfile(version) });
+    withMemory(on, { leafBytes: 16384 });
+    fault(on, G + 0x3000, esr(TRANSLATION + 3, { write: true }));
+    expect(on.told()[0]).toMatch(new RegExp(`^s2_map ${address} 0x4000 0x80000000 `, 'u'));
+    fault(on, G + 0x2000, esr(PERMISSION + 3, { fetch: true }));
+    expect(on.told()[0]).toMatch(/^s2_relax_perms 0x4000(?:2000|0000) /u);
+    expect(on.vm.table.query(G, 64 * M)).toHaveLength(1);
   });
 });

@@ -48,8 +48,29 @@ describe('KVM_CREATE_VM', () => {
 
   it('picks the profile of the newest kernel that is not newer', () => {
     const of = (release: string): string => kernelProfile(release).version;
-    expect(['3.19', '4.8.0', '5.10', '6.12.107+deb13-arm64', '6.18', '7.2.13-ptdump', '9.0'].map(of)).toEqual(['4.8', '4.8', '5.10', '6.12', '6.12', '7.2', '7.2']);
-    expect(KERNELS.map(({ version }) => version)).toEqual(['4.8', '5.10', '6.12', '7.2']);
+    expect(['3.19', '4.8.0', '5.10', '5.15', '6.12.107+deb13-arm64', '6.18', '7.2.13-ptdump', '9.0'].map(of)).toEqual(['4.8', '4.8', '5.10', '5.14', '6.12', '6.17', '7.2', '7.2']);
+  });
+
+  it.each([
+    ['5.10', { mapFlags: 0, deviceBlocks: 'page', slotOrder: 'address-descending', thpMask: 'ipa-size-frame-ptrs', rangeStep: 'entry' }],
+    ['5.15', { mapFlags: 0, deviceBlocks: 'area', slotOrder: 'address-descending' }],
+    ['5.18', { mapFlags: 0, slotOrder: 'id-hash', rangeStep: 'entry' }],
+    ['6.1', { mapFlags: 0, rangeStep: 'block' }],
+    ['6.2', { mapFlags: 8 }],
+    ['6.6', { mapFlags: 0x18, icacheAllAbove: 'never', nestedHooks: false }],
+    ['6.12', { mapFlags: 0x18, relaxFlags: undefined, nestedHooks: true, icacheAllAbove: 'ptrs-per-pte', faultAddress: 'fault', deviceBlocks: 'area' }],
+    ['6.16', { mapFlags: 0x18, relaxFlags: 0x18, cacheableDevice: 'as-device' }],
+    ['6.19', { mapFlags: 8, relaxFlags: 8, cacheableDevice: 'with-fwb-and-dic', faultAddress: 'fault' }],
+    ['7.0', { faultAddress: 'page', deviceBlocks: 'area', thpMask: 'ipa-size-frame-ptrs' }],
+    ['7.2', { mapFlags: 8, relaxFlags: 8, deviceBlocks: 'host-leaf', thpMask: 'ptrs-per-pmd' }],
+  ])('%s has what came with and before it', (release, expected) => {
+    const profile: Partial<Record<string, unknown>> = { ...kernelProfile(release) };
+    expect(Object.fromEntries(Object.keys(expected).map((name) => [name, profile[name]]))).toEqual(expected);
+  });
+
+  it('knows each version once, in order', () => {
+    const numbers = KERNELS.map(({ version }) => version.split('.').map(Number)).map(([major, minor]) => major * 1000 + minor);
+    expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
   });
 });
 

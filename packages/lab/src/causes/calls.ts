@@ -41,7 +41,9 @@ export class CallRecorder implements EffectSink {
 
   readonly trace = ({ event, fields }: PolicyEvent): void => {
     this.#operation = event;
-    this.#start = 'addr' in fields ? fields.addr : 0;
+    // A walk begins at the page; relax_perms flushes the address that it was given.
+    const page = this.vm === undefined || event === 's2_relax_perms' ? 1 : 2 ** this.vm.format.geometry.pageShift;
+    this.#start = 'addr' in fields ? fields.addr - (fields.addr % page) : 0;
     const plain = 'prot' in fields ? { ...fields, prot: protOf(fields.prot, this.#layout) } : { ...fields };
     this.#take({ event, fields: plain });
   };

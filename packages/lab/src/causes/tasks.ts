@@ -24,6 +24,7 @@ export class Tasks {
   /** vCPUs by the number that the VMM gave them. */
   readonly #vcpus = new Map<number, Vcpu>();
   readonly #tasks = new Map<number, Task>();
+  readonly #ran = new Set<Vcpu>();
   /** Numbers of vCPUs that run, in a task that has not shown itself yet. */
   readonly #waiting: number[] = [];
   readonly #session: Session;
@@ -42,6 +43,11 @@ export class Tasks {
     return this.#vcpus.get(id);
   }
 
+  /** Whether a vCPU was ever run. */
+  hasRun(vcpu: Vcpu): boolean {
+    return this.#ran.has(vcpu);
+  }
+
   of(pid: number): Vcpu | undefined {
     return this.#tasks.get(pid)?.vcpu;
   }
@@ -52,6 +58,9 @@ export class Tasks {
     const pid = thread ?? (guestTasks.size === 1 ? [...guestTasks][0] : undefined);
     const vcpu = this.#vcpus.get(id);
     this.#unseen ||= !traced;
+    if (vcpu !== undefined) {
+      this.#ran.add(vcpu);
+    }
     if (pid !== undefined && vcpu !== undefined) {
       this.#tasks.set(pid, { vcpu, cpu: undefined, running: true });
     } else if (![...this.#tasks.values()].some((task) => task.vcpu === vcpu) && !this.#waiting.includes(id)) {

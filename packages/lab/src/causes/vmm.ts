@@ -1,6 +1,5 @@
-import { hex } from '@granule/geometry/bits';
 import {
-  clearDirtyLog, createVm, type DirtyBitmap, getDirtyLog, setMemoryRegion, setSplitChunk, VmidAllocator,
+  clearDirtyLog, createVm, type DirtyBitmap, getDirtyLog, resetVcpu, setManualDirtyLog, setMemoryRegion, setSplitChunk, VmidAllocator,
 } from '@granule/kvm';
 import { createTableArena } from '@granule/memory';
 import type { MemorySlot, Step } from '@granule/snapshot';
@@ -9,9 +8,6 @@ import { writeProtected } from './ahead.js';
 import type { Session } from './session.js';
 import { addressArg, areaOf, areaOfSlot, capabilityOf, failed, permits, type PlacedStep, regionOf } from './steps.js';
 import type { Tasks } from './tasks.js';
-
-/** KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE 1, KVM_DIRTY_LOG_INITIALLY_SET 2 (Linux include/uapi/linux/kvm.h). */
-const INITIALLY_SET = 2;
 
 /** A step on its way: where it stands, and what the trace shows after it. */
 interface Under {
@@ -36,6 +32,7 @@ export class Vmm {
   readonly #handlers: Readonly<Record<string, Handler>> = {
     KVM_CREATE_VM: (under) => this.#create(under),
     KVM_CREATE_VCPU: ({ step }) => this.#addVcpu(addressArg(step, 'vcpu', 'id') ?? 0),
+    KVM_ARM_VCPU_INIT: ({ step }) => this.#initVcpu(addressArg(step, 'vcpu', 'id') ?? 0),
     KVM_ENABLE_CAP: (under) => this.#capability(under),
     KVM_SET_USER_MEMORY_REGION: (under) => this.#region(under),
     KVM_SET_USER_MEMORY_REGION2: (under) => this.#region(under),
@@ -89,6 +86,15 @@ export class Vmm {
     const { vm } = this.#session;
     if (vm !== undefined) {
       this.#tasks.add(id, vm.addVcpu());
+    }
+  }
+
+  /** The first time nothing is owed; a vCPU that has run begins anew. */
+  #initVcpu(id: number): void {
+    const { vm } = this.#session;
+    const vcpu = this.#tasks.vcpu(id);
+    if (vm !== undefined && vcpu !== undefined && this.#tasks.hasRun(vcpu)) {
+      resetVcpu(vm, vcpu);
     }
   }
 
@@ -154,13 +160,10 @@ export class Vmm {
       return;
     }
     const { name, value } = capability;
-    if (name === 'KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2') {
-      vm.manualDirtyLog = value === 0 ? 'off' : Math.floor(value / INITIALLY_SET) % 2 === 1 ? 'initially-set' : 'manual';
-    } else if (name === 'KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE') {
-      const outcome = setSplitChunk(vm, value);
-      if (outcome.kind === 'refused') {
-        this.#note(under, outcome.sentence);
-      }
+    const set = name === 'KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2' ? setManualDirtyLog : name === 'KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE' ? setSplitChunk : undefined;
+    const outcome = set?.(vm, value);
+    if (outcome?.kind === 'refused') {
+      this.#note(under, outcome.sentence);
     }
   }
 
@@ -215,6 +218,6 @@ export class Vmm {
   }
 
   #note({ next, placed: { n, call } }: Under, sentence: string): void {
-    this.#session.note(next, { operation: call, cause: `step ${n} of the VMM, at ${hex(next.line, 1)}`, what: 'answer', sentence });
+    this.#session.note(next, { operation: call, cause: `step ${n} of the VMM`, what: 'answer', sentence });
   }
 }
