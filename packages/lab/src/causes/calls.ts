@@ -39,13 +39,17 @@ export class CallRecorder implements EffectSink {
     this.#caches = caches;
   }
 
-  readonly trace = ({ event, fields }: PolicyEvent): void => {
+  readonly trace = ({ event, fields, calls = 1 }: PolicyEvent & { readonly calls?: number }): void => {
     this.#operation = event;
     // A walk begins at the page; relax_perms flushes the address that it was given.
     const page = this.vm === undefined || event === 's2_relax_perms' ? 1 : 2 ** this.vm.format.geometry.pageShift;
     this.#start = 'addr' in fields ? fields.addr - (fields.addr % page) : 0;
     const plain = 'prot' in fields ? { ...fields, prot: protOf(fields.prot, this.#layout) } : { ...fields };
     this.#take({ event, fields: plain });
+    // One event may stand for a call of each page of a range.
+    for (let i = 1; i < calls && 'phys' in fields; i++) {
+      this.#take({ event, fields: { ...plain, addr: fields.addr + i * fields.size, phys: fields.phys + i * fields.size } });
+    }
   };
 
   effect(effect: Effect): void {

@@ -21,8 +21,10 @@ const LAYOUTS: Readonly<Record<ProtLayout, ProtBits>> = {
 /** KVM_PGTABLE_PROT_SW0…3 stand at bits 55 to 58, where the descriptor has them. */
 const SOFTWARE_SHIFT = 55n;
 
-/** FEAT_XNX came with 6.19: one execute bit before, two since. A kernel whose version is not told is known by its values. */
+/** FEAT_XNX came with 6.19: one execute bit before, two since. Around it, where changes may have been taken over early, the values decide. */
 const FIRST_PX_UX = 6019;
+const LAST_CERTAIN_X = 6012;
+const FIRST_CERTAIN_PX_UX = 7002;
 
 /**
  * The layout in use. A mapping is readable but for a guest hypervisor's odd ones, and R is bit 3 in one layout; in the other that bit is
@@ -34,7 +36,7 @@ const FIRST_PX_UX = 6019;
 export function protLayoutOf(kernel: string, withBit3: number, values: number): ProtLayout {
   const version = /\b(\d+)\.(\d+)\.\d/.exec(kernel);
   const number = version === null ? undefined : Number(version[1]) * 1000 + Number(version[2]);
-  if (number !== undefined) {
+  if (number !== undefined && (number <= LAST_CERTAIN_X || number >= FIRST_CERTAIN_PX_UX || values === 0)) {
     return number < FIRST_PX_UX ? 'x' : 'px-ux';
   }
   return 2 * withBit3 > values ? 'px-ux' : 'x';

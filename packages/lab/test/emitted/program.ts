@@ -73,7 +73,8 @@ export class Program {
     const [major, minor] = setup.kernel.split('.').map(Number);
     this.#recorder = new RunRecorder({
       run: `emitted-${setup.seed}`, cpu: 'model', kernel: `Linux host ${setup.kernel}.3-test #1 SMP aarch64 GNU/Linux`,
-      layout: major * 1000 + minor >= 6019 ? 'px-ux' : 'x', registers, icacheLimit: 2 ** (pageShift - 3) * 64, linearOffset: LINEAR,
+      layout: major * 1000 + minor >= 6019 ? 'px-ux' : 'x', registers, linearOffset: LINEAR,
+      icacheLimit: profile.icacheAllAbove === 'never' ? Infinity : 2 ** (pageShift - 3) * 64,
     });
     const features = armv8.registers.features(registers);
     const host: HostProfile = { granule: setup.granule, vaBits: 48, features: { ...features, ttl: true, tlbirange: setup.range }, hardwareAccessFlag: setup.ha, tlbRange: setup.range };
@@ -131,8 +132,8 @@ export class Program {
     const area = this.#area(kind, hva, size);
     const ipa = (slot + 1) * 8 * Math.max(pmd, 2 ** 26) % (2 ** this.#setup.ipaBits / 2);
     const region = { slot, ipa, size, hva, readonly: this.#random.chance(10) };
-    this.#region(region, 0);
     this.#host.areas.push(area);
+    this.#region(region, 0);
   }
 
   #area(kind: 'anonymous' | 'small' | 'hugetlb' | 'device', start: number, bytes: number): HostArea {
