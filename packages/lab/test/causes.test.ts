@@ -4,6 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import { armv8 } from '@granule/armv8';
 import type { ByteSource } from '@granule/contract';
 import { bytesSource } from '@granule/memory';
+import { type DecodedEvent, traceText } from '@granule/snapshot';
 import { describe, expect, it } from 'vitest';
 import { causesText, replayCauses, type CausesReport, type RunFiles } from '../src/index.js';
 import { valueOf } from './support.js';
@@ -122,6 +123,19 @@ describe('D-16k36-T, a kernel whose huge-page adjustment masks with PTRS_PER_PMD
       ['map.outside-backing', '0x0000000042d00000-0x0000000044d00000'],
     ]);
     expect(found.exact).toBe(false);
+  });
+});
+
+describe("the policy's own tracepoints", () => {
+  it.each([A, 'A-612-a76', 'E-4k-nvhe', 'C-4k-a76'])('%s: set/way and toggle events are, in order and to the letter, those that the kernel printed', (run) => {
+    const ours: string[] = [];
+    const onCall = ({ event, fields }: { readonly event: string; readonly fields: object }): void => {
+      if (event === 'kvm_set_way_flush' || event === 'kvm_toggle_cache') ours.push(`${event}: ${traceText({ event, fields } as DecodedEvent)}`);
+    };
+    valueOf(replayCauses({ files: filesOf(run), backends: { armv8 }, onCall }));
+    const theirs = [...traceOf(run).matchAll(/(kvm_(?:set_way_flush|toggle_cache): (?:S\/W|VM) .*)$/gmu)].map(([, text]) => text);
+    expect(ours).toEqual(theirs);
+    expect(ours.length).toBeGreaterThan(run === 'C-4k-a76' ? -1 : 8);
   });
 });
 

@@ -107,9 +107,8 @@ export class TracedHost implements HostMemory {
     }
   }
 
-  /** Whether any of a range is an area. */
-  knows(start: HostAddress, end: HostAddress): boolean {
-    return this.#areas.some((area) => area.start < end && start < area.end);
+  areasIn(start: HostAddress, end: HostAddress): readonly HostArea[] {
+    return this.#areas.filter((area) => area.start < end && start < area.end).sort((a, b) => a.start - b.start);
   }
 
   areaAt(hva: HostAddress): HostArea | undefined {

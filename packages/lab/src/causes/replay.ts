@@ -20,7 +20,7 @@ const END = 'end.trace.txt';
  *
  * Refused: as replayOps does, `replay.no-steps`; not modelled: `replay.nested`, `replay.several-vms`.
  */
-export function replayCauses(options: ReplayOptions): Outcome<CausesReport> {
+export function replayCauses(options: ReplayOptions & Pick<PolicyInput, 'onCall'>): Outcome<CausesReport> {
   const run = openRun(options);
   if (run.kind !== 'done') {
     return run;
@@ -31,7 +31,8 @@ export function replayCauses(options: ReplayOptions): Outcome<CausesReport> {
   }
   const { steps, slots, events } = run.value;
   const vmmTask = events.find(({ decoded }) => decoded?.event === 's2_init')?.source.pid;
-  const replayer = new PolicyReplayer(input.value, slots, vmmTask);
+  const { onCall } = options;
+  const replayer = new PolicyReplayer({ ...input.value, ...(onCall === undefined ? {} : { onCall }) }, slots, vmmTask);
   const compared = drive(options, replayer, events, placeSteps(steps, 'end'));
   return compared.kind === 'done' ? done(reportOf(run.value, input.value, replayer, compared.value)) : compared;
 }

@@ -25,6 +25,8 @@ export interface PolicyInput extends Pick<VmOptions, 'backend' | 'kernel' | 'hos
   readonly traced: ReadonlySet<string>;
   /** Tasks that enter a guest. */
   readonly guestTasks: ReadonlySet<number>;
+  /** Takes every call that the policy makes, in order. */
+  readonly onCall?: (call: Call) => void;
   /** Pages of a dirty log as the VMM got it, IPAs; undefined: not recorded. */
   dirtyLog(step: PlacedStep): readonly number[] | undefined;
 }
@@ -68,6 +70,7 @@ export class Session {
     if (typeof addr === 'number' && typeof size === 'number') {
       this.live?.touches.push({ operation: call.event, trace: this.#at.trace, line: this.#at.line, start: addr, end: addr + size });
     }
+    this.input.onCall?.(call);
     this.comparison.expect(this.#pid, { call, cause: this.#cause, at: this.#at });
   }
 

@@ -143,7 +143,7 @@ export class Vmm {
     if (vm === undefined || region === undefined) {
       return;
     }
-    if (region.size > 0 && !failed(under.step) && !hostMemory.knows(region.hva, region.hva + region.size)) {
+    if (region.size > 0 && !failed(under.step) && hostMemory.areasIn(region.hva, region.hva + region.size).length === 0) {
       hostMemory.add(areaOfSlot(region, this.#slots, sizes));
       hostMemory.count('host memory area');
     }
