@@ -25,7 +25,8 @@ export class DirtyBitmap {
   }
 
   fill(): void {
-    for (let page = 0; page < this.pages; page++) {
+    this.#halves.fill(0xffff_ffff, 0, Math.floor(this.pages / 32));
+    for (let page = this.pages - (this.pages % 32); page < this.pages; page++) {
       this.mark(page);
     }
   }

@@ -56,7 +56,7 @@ export interface BackingRange extends Omit<HostArea, 'end' | 'physical'> {
 
 /** Host memory of known ranges. A later range replaces what it covers of earlier ones. */
 export class Backing implements HostMemory {
-  readonly #ranges: BackingRange[] = [];
+  readonly #ranges: (BackingRange & HostArea)[] = [];
   readonly #pageShift: number;
 
   /** @param pageBytes the host's page size */
@@ -65,12 +65,11 @@ export class Backing implements HostMemory {
   }
 
   add(range: BackingRange): void {
-    this.#ranges.push(range);
+    this.#ranges.push({ ...range, end: range.start + range.bytes });
   }
 
   areaAt(hva: HostAddress): HostArea | undefined {
-    const range = this.#at(hva);
-    return range && { ...range, end: range.start + range.bytes };
+    return this.#at(hva);
   }
 
   areasIn(start: HostAddress, end: HostAddress): readonly HostArea[] {
@@ -100,7 +99,7 @@ export class Backing implements HostMemory {
     return { physical: physical + alignDown(hva, this.#pageShift) - start, writable, leafBytes };
   }
 
-  #at(hva: HostAddress): BackingRange | undefined {
+  #at(hva: HostAddress): (BackingRange & HostArea) | undefined {
     return this.#ranges.findLast(({ start, bytes }) => start <= hva && hva < start + bytes);
   }
 }

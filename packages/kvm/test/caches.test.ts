@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type CacheEmulation, DeferredCaches, linuxCaches, PerCpuCaches } from '../src/index.js';
-import { bench, type Bench, withMemory } from './support.js';
+import { type CacheEmulation, DeferredCaches, guestAbort, linuxCaches, PerCpuCaches } from '../src/index.js';
+import { bench, type Bench, esr, G, M, TRANSLATION, valueOf, withMemory } from './support.js';
 
 const PC = 0x8000_1234n;
 const names = (on: Bench): string[] => on.told().map((text) => text.split(' ')[0]);
@@ -79,6 +79,40 @@ describe('set/way and cache toggling, state by state', () => {
   });
 });
 
+/**
+ * The states of Linux kvm_set_way_flush and kvm_toggle_cache, TVM by caches on, as the table of what is known of KVM has them (arch/arm64/kvm/mmu.c, sys_regs.c):
+ * event, then for TVM = 0 and TVM = 1 whether the VM is flushed, what TVM is then, and the tracepoint. `-`: nothing, and TVM as it was.
+ */
+const MACHINE = `
+set/way, caches off   | flush 1 kvm_set_way_flush | -
+set/way, caches on    | flush 1 kvm_set_way_flush | -
+VM register, off->off | -                         | keep 1 kvm_toggle_cache
+VM register, off->on  | -                         | flush 0 kvm_toggle_cache
+VM register, on->off  | -                         | flush 1 kvm_toggle_cache
+VM register, on->on   | -                         | keep 0 kvm_toggle_cache
+`;
+
+describe('the machine of TVM', () => {
+  const rows = MACHINE.trim().split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
+
+  it.each(rows.flatMap(([event, ...cells]) => cells.map((cell, tvm) => [event, tvm, cell] as const)))('%s, TVM = %i: %s', (event, tvm, cell) => {
+    const [was, now = was] = (/(on|off)(?:->(on|off))?$/.exec(event)?.slice(1) ?? []).map((word) => (word === undefined ? undefined : word === 'on'));
+    const on = at(tvm === 1, was === true);
+    if (event.startsWith('set/way')) {
+      linuxCaches.setWay(on.vm, on.vcpu, PC);
+    } else {
+      linuxCaches.vmRegister(on.vm, on.vcpu, PC, now === true);
+    }
+    const told = names(on);
+    const [flush, then, trace] = cell === '-' ? ['keep', String(tvm), undefined] : cell.split(' ');
+    expect([told.includes('stage2_flush_vm'), String(Number(on.vcpu.tvm)), told.find((name) => name.startsWith('kvm_'))]).toEqual([flush === 'flush', then, trace]);
+    // The trace of a set/way operation comes before the flush, that of a toggle after it.
+    if (flush === 'flush') {
+      expect(told.indexOf('stage2_flush_vm') < told.indexOf(trace!)).toBe(event.startsWith('VM register'));
+    }
+  });
+});
+
 describe('other emulations', () => {
   it('the older one works on this PE, and on each other when the vCPU next runs there, once', () => {
     const caches = new PerCpuCaches(3);
@@ -100,5 +134,44 @@ describe('other emulations', () => {
     caches.beforeEntry?.(on.vm);
     caches.beforeEntry?.(on.vm);
     expect(names(on)).toEqual(FLUSH);
+  });
+
+  it("Xen's cleans what was used since the last time alone: everything faults again after a flush", () => {
+    const caches = new DeferredCaches();
+    const on = at(false, false);
+    const touch = (page: number): void => void valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 3, { write: true }), far: 0n, ipa: G + page * 4096 }));
+    const flushed = (): number => {
+      on.vcpu.tvm = false;
+      on.sink.reset();
+      caches.setWay(on.vm, on.vcpu);
+      caches.beforeEntry(on.vm);
+      return on.sink.effects.reduce((bytes, each) => bytes + (each.type === 'cmo' && each.op === 'dc-civac' ? each.bytes : 0), 0);
+    };
+    touch(0);
+    touch(512);
+    expect(flushed()).toBe(4 * M);
+    expect(on.sink.tlbi['VMALLS12E1IS']).toBe(1);
+    expect(flushed()).toBe(0);
+    touch(512);
+    expect(flushed()).toBe(2 * M);
+  });
+
+  it("Xen's can leave everything mapped, and cleans it all each time", () => {
+    const caches = new DeferredCaches({ tracksUse: false });
+    const on = at(false, false);
+    valueOf(guestAbort(on.vm, on.vcpu, { esr: esr(TRANSLATION + 1), far: 0n, ipa: G }));
+    caches.setWay(on.vm, on.vcpu);
+    caches.beforeEntry(on.vm);
+    expect(on.vm.table.query(G, M)).toHaveLength(1);
+  });
+
+  it('the older one flushes all lines of the PE where the vCPU has moved since it last ran', () => {
+    const caches = new PerCpuCaches(2, [0x00, 0x40, 0x80]);
+    const on = bench();
+    caches.load(on.vm, on.vcpu, 0);
+    caches.ran(on.vcpu);
+    caches.load(on.vm, on.vcpu, 1);
+    caches.setWay(on.vm, on.vcpu, PC, { op: 'isw', operand: 0x1040 });
+    expect(on.sink.effects.flatMap((each) => (each.type === 'cmo' ? [[each.op, each.address]] : []))).toEqual([['dc-cisw', 0], ['dc-cisw', 0x40], ['dc-cisw', 0x80]]);
   });
 });

@@ -1,7 +1,7 @@
 import { createTableArena } from '@granule/memory';
 import { describe, expect, it } from 'vitest';
 import {
-  clearDirtyLog, errnoOf, getDirtyLog, guestAbort, kernelProfile, setManualDirtyLog, setMemoryRegion, setSplitChunk, splitCacheCapacity, splitHugePages,
+  clearDirtyLog, DirtyBitmap, errnoOf, getDirtyLog, guestAbort, kernelProfile, setManualDirtyLog, setMemoryRegion, setSplitChunk, splitCacheCapacity, splitHugePages,
 } from '../src/index.js';
 import { bench, type Bench, esr, G, M, PERMISSION, TRANSLATION, valueOf, withMemory } from './support.js';
 
@@ -161,6 +161,14 @@ describe('manual protection', () => {
 
   it('cannot begin all dirty without being manual', () => {
     expect(setManualDirtyLog(bench().vm, 2)).toMatchObject({ kind: 'refused', id: 'dirty-log.initially-set' });
+  });
+});
+
+describe('a dirty bitmap', () => {
+  it.each([1, 31, 32, 33, 64, 100])('of %i pages is filled with so many', (pages) => {
+    const bitmap = new DirtyBitmap(pages);
+    bitmap.fill();
+    expect(bitmap.list()).toEqual(Array.from({ length: pages }, (_, page) => page));
   });
 });
 
