@@ -48,9 +48,9 @@ export class CallComparison {
     return this.queue(pid).every(({ optional }) => optional === true);
   }
 
-  /** A call that the run does not let us predict is taken as it is. */
-  accept(event: string): void {
-    this.#total(event).equal += 1;
+  /** A call that was compared elsewhere, or that the run does not let us predict. */
+  count(event: string, equal: boolean): void {
+    this.#total(event).equal += equal ? 1 : 0;
   }
 
   queue(pid: number): Expected[] {

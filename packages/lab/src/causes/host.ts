@@ -4,7 +4,7 @@ import { alignDown, hex } from '@granule/geometry/bits';
 /** A fact that only the trace itself tells. */
 export type GivenName =
   | 'physical address' | 'host page size' | 'host writability' | 'device memory type' | 'host memory area' | 'cache state' | 'race' | 'dirty-log mask'
-  | 'flush after ageing' | 'vCPU load' | 'kernel configuration' | 'hyp address' | 'object of the kernel';
+  | 'flush after ageing' | 'vCPU load' | 'hyp mapping of the kernel' | 'object of the kernel';
 
 /** The call that a fault led to, as far as it tells what the host has. */
 export interface TellingCall {

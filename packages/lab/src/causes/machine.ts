@@ -42,11 +42,16 @@ function configured({ paBits, lpa2Granules2 }: Features, vtcr: bigint, granule: 
  * map tells: it lies in the lower half of the upper range, so that all bits above are ones and the next is zero. Unknown: 48.
  */
 function hostVaBits(registers: Registers, linear: bigint | undefined): number {
-  if (((registers['HCR_EL2'] ?? 0n) & HCR_E2H) !== 0n) {
+  if (isVhe(registers)) {
     return 64 - Number((registers['TCR_EL2'] ?? 16n) & 0x3fn);
   }
   const ones = linear === undefined ? 16 : /^1*/u.exec(linear.toString(2).padStart(64, '0'))![0].length;
   return ones >= 12 && ones < 64 ? 64 - ones : 48;
+}
+
+/** The host kernel runs at EL2. */
+export function isVhe(registers: Registers): boolean {
+  return ((registers['HCR_EL2'] ?? 0n) & HCR_E2H) !== 0n;
 }
 
 export function granuleOfPage(bytes: number): Granule | undefined {

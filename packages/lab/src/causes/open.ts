@@ -9,7 +9,7 @@ import { type Survey, survey, type TracedTable } from '../replay/survey.js';
 import { eventsOf, type TraceCount, type TracedEvent } from '../replay/trace-pass.js';
 import { isCall } from './actual.js';
 import { kernelAsTraced } from './kernel.js';
-import { granuleOfPage, hostProfile, icacheLimit, profileOf } from './machine.js';
+import { granuleOfPage, hostProfile, icacheLimit, isVhe, profileOf } from './machine.js';
 import type { PolicyInput } from './session.js';
 import type { PlacedStep } from './steps.js';
 import { isGuestEvent } from './tasks.js';
@@ -68,7 +68,8 @@ export function policyInput(options: ReplayOptions, { about, steps, surveyed, kn
   if (only.kind !== 'done') {
     return only;
   }
-  const placed = placeTables(surveyed.tables, known)[surveyed.tables.indexOf(only.value)];
+  const tables = placeTables(surveyed.tables, known);
+  const placed = tables[surveyed.tables.indexOf(only.value)];
   const backend = Object.values(options.backends).find(({ name }) => name === placed?.like.format.backend);
   const granule = granuleOfPage(steps.pageSize);
   if (placed === undefined || backend === undefined || granule === undefined) {
@@ -79,6 +80,8 @@ export function policyInput(options: ReplayOptions, { about, steps, surveyed, kn
   const { kernel, given } = kernelAsTraced(profileOf(about.kernel), events, steps.pageSize);
   return done({
     backend, placed, traced, kernel,
+    hyp: tables.find((table) => table?.traced.kind === 'hyp'),
+    hypTraced: !isVhe(placed.registers) && events.some(({ decoded }) => decoded?.event === 'hyp_map'),
     kernelGiven: given,
     host: hostProfile(backend, placed.registers, granule, traced.has('flush_vmid_range'), linearAddress(events)),
     layout: protLayoutOf(about.kernel, withBit3, values),

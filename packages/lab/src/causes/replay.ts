@@ -51,8 +51,7 @@ function drive(options: ReplayOptions, replayer: PolicyReplayer, events: readonl
     replayer.event(event, from(events, i + 1));
     const checkpoint = checkpointOf(event.decoded);
     if (checkpoint !== undefined && !compared.some(({ name }) => name === checkpoint)) {
-      const { live } = replayer.session;
-      const comparison = checkpoints.compare(checkpoint, live === undefined ? [] : [live]);
+      const comparison = checkpoints.compare(checkpoint, replayer.live);
       if (comparison.kind !== 'done') {
         return comparison;
       }

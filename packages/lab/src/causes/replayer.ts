@@ -1,12 +1,14 @@
 import { hex } from '@granule/geometry/bits';
 import { linuxCaches, notifierAge, notifierUnmap, type Vcpu } from '@granule/kvm';
 import type { DecodedEvent, MemorySlot, TraceFields } from '@granule/snapshot';
+import type { LiveTable } from '../replay/operations.js';
 import type { TracedEvent } from '../replay/trace-pass.js';
 import { callOf, LinearMap } from './actual.js';
 import { flushesNext, lookAhead } from './ahead.js';
 import { Answers } from './answers.js';
 import type { Call } from './calls.js';
 import { Faults } from './faults.js';
+import { HypMappingCalls } from './hyp.js';
 import { type PolicyInput, Session } from './session.js';
 import type { PlacedStep } from './steps.js';
 import { Tasks } from './tasks.js';
@@ -19,6 +21,7 @@ const FINISHING: ReadonlySet<string> = new Set(['kvm_exit', 'kvm_entry', 'kvm_us
 /** Drives the policy with the causes of a run, and hands what it does to the comparison. */
 export class PolicyReplayer {
   readonly session: Session;
+  readonly #hyp: HypMappingCalls;
   readonly #tasks: Tasks;
   readonly #vmm: Vmm;
   readonly #faults: Faults;
@@ -32,6 +35,7 @@ export class PolicyReplayer {
   /** @param vmmTask the task that made the VM; undefined: taken from the event that follows a step */
   constructor(input: PolicyInput, slots: readonly MemorySlot[], vmmTask: number | undefined) {
     this.session = new Session(input);
+    this.#hyp = new HypMappingCalls(this.session, input.hyp);
     this.#tasks = new Tasks(this.session);
     this.#answers = new Answers(this.session);
     this.#faults = new Faults(this.session, this.#tasks, this.#answers);
@@ -39,8 +43,14 @@ export class PolicyReplayer {
     this.#vmmTask = vmmTask;
   }
 
+  /** Tables under replay: the VM's stage 2, and EL2's own. */
+  get live(): readonly LiveTable[] {
+    return [this.session.live, this.#hyp.live].filter((table) => table !== undefined);
+  }
+
   /** What the VMM did before an event; `later` are the events from there on. */
   step(placed: PlacedStep, next: TracedEvent, later: () => Iterable<TracedEvent>): void {
+    this.#hyp.step(placed.call, `step ${placed.n}, ${placed.call}`, next);
     if (!this.#vmm.handles(placed.call)) {
       return;
     }
@@ -85,6 +95,10 @@ export class PolicyReplayer {
       this.#sysAccess(event, decoded.fields, later);
     } else if (FINISHING.has(decoded.event)) {
       this.#finish(pid);
+    } else if (decoded.event === 'hyp_map') {
+      this.#hyp.mapped(event, decoded.fields);
+    } else if (decoded.event === 'hyp_init') {
+      this.#hyp.made();
     } else if (decoded.event === 'kvm_set_spte_hva') {
       this.session.undetermined('pages changed under a mapping (kvm_set_spte_hva)', 'kernels up to 6.9 map the new page at once; that is not modelled');
     }
@@ -96,6 +110,9 @@ export class PolicyReplayer {
     if (decoded.event === 'flush_cpu_context') {
       this.#load(event, early);
       return;
+    }
+    if (decoded.event === 's2_init') {
+      this.#hyp.close();
     }
     if (comparison.idle(pid)) {
       const cause = this.#faults.causeOf(pid);
@@ -114,7 +131,7 @@ export class PolicyReplayer {
     const { pid } = event.source;
     if (this.#tasks.unseen && !comparison.queue(pid).some((each) => each.call.event === call.event)) {
       hostMemory.count('vCPU load');
-      comparison.accept(call.event);
+      comparison.count(call.event, true);
     } else {
       comparison.actual(pid, event, call, this.session.cause);
     }
@@ -203,6 +220,7 @@ export class PolicyReplayer {
   }
 
   finish(): void {
+    this.#hyp.close();
     this.#faults.finish();
     this.session.comparison.closeAll();
   }

@@ -13,6 +13,10 @@ import type { PlacedStep } from './steps.js';
 /** What is known of a run before its first event. */
 export interface PolicyInput extends Pick<VmOptions, 'backend' | 'kernel' | 'host'> {
   readonly placed: PlacedTable;
+  /** EL2's own table, where the trace makes it. */
+  readonly hyp: PlacedTable | undefined;
+  /** The host is in nVHE mode, and the trace shows what it maps for EL2. */
+  readonly hypTraced: boolean;
   /** What the trace says of the kernel, other than its version does. */
   readonly kernelGiven: readonly string[];
   readonly layout: ProtLayout;
