@@ -71,6 +71,7 @@ export class Faults {
     }
     if (outcome.kind === 'refused' && outcome.id === 'abort.host-fault' && hostMemory.asked) {
       this.#session.undetermined('faults without a call', 'what the host had there, only a call would have told');
+      return;
     }
     const did = outcome.kind === 'done' ? outcome.value.did : outcome.id;
     const name = did === 'relaxed' || did === 'leaf.none' ? 's2_relax_perms' : 's2_map';
