@@ -61,9 +61,9 @@ export function makeNonCacheable(memory: Memory): void {
   memory.byte = NC;
 }
 
-/** Device memory is Outer Shareable, and so is memory that both the inner and the outer caches leave alone. */
-export function effectiveShareability(byte: number, shareability: number): number {
-  return isDevice(byte) || byte === NC ? SHAREABLE.outer : shareability;
+/** Device memory is Outer Shareable whatever is said, and so is memory that both the inner and the outer caches leave alone. */
+export function isOuterShareable(byte: number): boolean {
+  return isDevice(byte) || byte === NC;
 }
 
 export function combineShareability(one: number, two: number): number {

@@ -1,6 +1,10 @@
-import { done, notModelled, refused, type Backend, type Features, type Outcome, type RangeControl, type Registers, type Stage1Control, type Stage2Control, type TranslationControls } from '@granule/contract';
-import { shareabilityMap, type Choices } from './options.js';
-import { Tables } from './tables.js';
+import { done, notModelled, refused, type Backend, type Features, type Outcome, type Registers, type Stage1Control, type Stage2Control, type TranslationControls } from '@granule/contract';
+import { decided, shareabilityMap, type Choices } from './options.js';
+import { rangeOf, type Range } from './ranges.js';
+import { MEMORY_KEYS } from './memory-types.js';
+import { rightsBy, type Rights } from './rights.js';
+import { plainBits } from './stage2.js';
+import { tablesOf, type Tables } from './tables.js';
 
 /** Stage 1 of one regime, ready to walk. */
 export interface Stage1 {
@@ -8,13 +12,20 @@ export interface Stage1 {
   /** Absent where the registers are illegal. */
   readonly lower: Tables | undefined;
   readonly upper: Tables | undefined;
+  readonly lowerRange: Range;
+  readonly upperRange: Range | undefined;
   /** Its output is an IPA. */
   readonly virtualised: boolean;
+  /** Memory attributes by {@link memoryKey}, those of stage 2 in them where there is one; 0: not asked yet. */
+  readonly memory: Uint16Array;
 }
 
 export interface Stage2 {
   readonly control: Stage2Control;
   readonly tables: Tables | undefined;
+  /** {@link plainBits}. */
+  readonly plain: number;
+  readonly rights: Rights;
 }
 
 /** A register set, decoded: make one for each change of registers, and translate through it as often as wanted. */
@@ -22,7 +33,7 @@ export interface Context {
   readonly regimes: ReadonlyMap<string, Stage1>;
   /** Absent while stage 2 is off. */
   readonly stage2: Stage2 | undefined;
-  readonly choices: Choices;
+  readonly choices: Required<Choices>;
   /** SH as it acts, by SH as written. */
   readonly shareability: readonly number[];
 }
@@ -32,12 +43,67 @@ export interface ContextOptions extends Choices {
   readonly guest?: { readonly backend: Backend; readonly features: Partial<Features>; readonly registers: Registers };
 }
 
-function tablesOf(range: RangeControl | undefined): Tables | undefined {
-  return range?.format === undefined ? undefined : new Tables(range.format, range);
+/** Controls of every backend have one shape after this, whatever order each writes its fields in: walks read them without asking which it is. */
+function copyOfStage1(from: Stage1Control): Stage1Control {
+  return {
+    regime: from.regime,
+    on: from.on,
+    unprivileged: from.unprivileged,
+    state: from.state,
+    lower: from.lower,
+    upper: from.upper,
+    upperStart: from.upperStart,
+    paBits: from.paBits,
+    bigEndian: from.bigEndian,
+    dataCache: from.dataCache,
+    instructionCache: from.instructionCache,
+    wxn: from.wxn,
+    uwxn: from.uwxn,
+    guestHypervisor: from.guestHypervisor,
+    epan: from.epan,
+    defaultCacheable: from.defaultCacheable,
+    defaultTagged: from.defaultTagged,
+    mair: [...from.mair],
+    hardwareAccess: from.hardwareAccess,
+    hardwareDirty: from.hardwareDirty,
+    xs: from.xs,
+    mte: from.mte,
+    faultLevel: from.faultLevel,
+  };
 }
 
-function stage1Of(control: Stage1Control, virtualised: boolean): Stage1 {
-  return { control, lower: tablesOf(control.lower), upper: tablesOf(control.upper), virtualised };
+function copyOfStage2(from: Stage2Control): Stage2Control {
+  return {
+    on: from.on,
+    range: from.range,
+    bigEndian: from.bigEndian,
+    protectedWalk: from.protectedWalk,
+    fwb: from.fwb,
+    dataNonCacheable: from.dataNonCacheable,
+    instructionNonCacheable: from.instructionNonCacheable,
+    xnx: from.xnx,
+    executeNeedsRead: from.executeNeedsRead,
+    hardwareAccess: from.hardwareAccess,
+    hardwareDirty: from.hardwareDirty,
+    xs: from.xs,
+    faultLevel: from.faultLevel,
+  };
+}
+
+function stage1Of(from: Stage1Control, virtualised: boolean): Stage1 {
+  const control = copyOfStage1(from);
+  const lowerRange = rangeOf(control.lower, control);
+  const upperRange = control.upper === undefined ? undefined : rangeOf(control.upper, control);
+  return { control, lower: lowerRange.tables, upper: upperRange?.tables, lowerRange, upperRange, virtualised, memory: new Uint16Array(MEMORY_KEYS) };
+}
+
+function stage2Of(from: Stage2Control): Stage2 {
+  const control = copyOfStage2(from);
+  const { format } = control.range;
+  const tables = format === undefined ? undefined : tablesOf(format, control.range, control.bigEndian);
+  const { s2ap, xn, dbm } = tables?.slots ?? {};
+  const slots = [s2ap, xn, dbm].filter((slot) => slot !== undefined);
+  return { control, tables, plain: tables === undefined ? 0 : plainBits(control, tables), rights: rightsBy(slots, 0) };
 }
 
 function controlsOf(backend: Backend, features: Partial<Features>, registers: Registers, choices: Choices): Outcome<TranslationControls> {
@@ -52,8 +118,8 @@ export function contextOf(controls: TranslationControls, choices: Choices = {}):
   const on = stage2?.on === true;
   return {
     regimes: new Map(controls.stage1.map((control) => [control.regime, stage1Of(control, on && control.regime === controls.virtualised)])),
-    stage2: on ? { control: stage2, tables: tablesOf(stage2.range) } : undefined,
-    choices,
+    stage2: on ? stage2Of(stage2) : undefined,
+    choices: decided(choices),
     shareability: shareabilityMap(choices),
   };
 }

@@ -4,11 +4,14 @@ import type { OutputAddress } from '@granule/geometry/bits';
 
 /** Memory as a walker reads it: 64-bit words, little-endian halves, each signed or unsigned (signed is faster: the engines keep small integers unboxed). */
 export interface DescriptorMemory {
-  /** Fills `into` with the word at `pa` (8-byte aligned). False, and `into` unspecified, where that is not memory: an external abort. */
+  /**
+   * Fills `into` with the word at `pa` (8-byte aligned). False, and `into` unspecified, where that is not memory: an external abort. It must not translate
+   * itself: one translation is under way at a time.
+   */
   load(pa: OutputAddress, into: Words, stage: 1 | 2, level: Level): boolean;
   /** A walk of stage 2 begins, of this IPA: for the descriptor of stage 1 that is fetched next, or for the output. */
   stage2?(ipa: OutputAddress): void;
-  /** The arena that the words are in, where they are in one: walks then read it themselves where nothing unusual is met. */
+  /** The arena that the words are in, where they are in one: walks read its contiguous part themselves, up to 8 GiB of it below 2^43, and ask `load` for the rest. */
   readonly arena?: TableMemory;
 }
 

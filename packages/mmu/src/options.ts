@@ -21,6 +21,19 @@ export interface Choices extends ControlChoices {
   readonly accessFlagOnPermissionFault?: boolean;
 }
 
+/** Every choice, those that are left out by their defaults. */
+export function decided(choices: Choices): Required<Choices> {
+  return {
+    txszOutOfRange: choices.txszOutOfRange ?? 'fault',
+    reservedGranule: choices.reservedGranule ?? 'smallest',
+    reservedShareability: choices.reservedShareability ?? 'as-written',
+    stage1Shareability: choices.stage1Shareability ?? 'descriptor',
+    fetchFromDevice: choices.fetchFromDevice ?? 'permit',
+    atSetsAccessFlag: choices.atSetsAccessFlag ?? 'tables',
+    accessFlagOnPermissionFault: choices.accessFlagOnPermissionFault ?? false,
+  };
+}
+
 /** SH as it acts, by SH as written. */
 export function shareabilityMap(choices: Choices): readonly number[] {
   const named = choices.reservedShareability ?? 'as-written';

@@ -1,6 +1,7 @@
 import type { AccessType, FaultType, FaultValue } from '@granule/contract';
 import type { Level } from '@granule/geometry';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
+import { FetchLog } from './fetches.js';
 
 /**
  * Rights of a translation, after both stages: what the privileged level (EL1, EL2) and EL0 may do. A regime with one privilege level has the first three
@@ -8,24 +9,8 @@ import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
  */
 export const PERMISSION = { read: 1, write: 2, execute: 4, userRead: 8, userWrite: 16, userExecute: 32 } as const;
 
-/** The most fetches of a two-stage walk with five levels each: 5 · (5 + 1) + 5. */
-export const MAX_FETCHES = 35;
 /** The most leaves that one translation updates: of stage 1, and of stage 2 for each stage-1 table and for the output. */
 export const MAX_UPDATES = 7;
-
-/** Descriptor fetches of one translation in order, as columns. */
-export interface FetchLog {
-  count: number;
-  /** 1 or 2. */
-  readonly stage: Uint8Array;
-  readonly level: Int8Array;
-  /** Address before stage 2 (an IPA for stage 1 of a guest), and the physical one. */
-  readonly address: Float64Array;
-  readonly physical: Float64Array;
-  /** The descriptor, whatever the byte order of memory. */
-  readonly lo: Uint32Array;
-  readonly hi: Uint32Array;
-}
 
 /**
  * Descriptors that hardware wants to change, as columns: whoever owns memory commits each by compare-and-swap and translates again where a word is not
@@ -79,18 +64,6 @@ export interface Translation {
   readonly updates: UpdateLog;
 }
 
-function fetchLog(): FetchLog {
-  return {
-    count: 0,
-    stage: new Uint8Array(MAX_FETCHES),
-    level: new Int8Array(MAX_FETCHES),
-    address: new Float64Array(MAX_FETCHES),
-    physical: new Float64Array(MAX_FETCHES),
-    lo: new Uint32Array(MAX_FETCHES),
-    hi: new Uint32Array(MAX_FETCHES),
-  };
-}
-
 function updateLog(): UpdateLog {
   return {
     count: 0,
@@ -116,7 +89,7 @@ export function createTranslation(): Translation {
     level2: -2,
     notGlobal: false,
     fault: { type: 'translation', level: 0, stage: 1, s1ptw: false, access: 'read', address: 0, upper: false, ipa: -1 },
-    fetches: fetchLog(),
+    fetches: new FetchLog(),
     updates: updateLog(),
   };
 }

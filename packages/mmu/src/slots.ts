@@ -1,23 +1,24 @@
 import { ENTRY, type Field, type Format } from '@granule/contract';
 
-/** A field of a descriptor inside one half, as numbers; width 0 where the format has none, which reads as 0. */
+/** A field of a descriptor inside one half, as numbers; mask 0 where the format has none, which reads as 0. */
 export interface Slot {
-  readonly high: boolean;
+  /** 0: the low half, 1: the high one. */
+  readonly half: 0 | 1;
   readonly shift: number;
   /** Before shifting. */
   readonly mask: number;
 }
 
-const NONE: Slot = { high: false, shift: 0, mask: 0 };
+const NONE: Slot = { half: 0, shift: 0, mask: 0 };
 
 function slot(layout: readonly Field[], ...names: readonly string[]): Slot {
   const field = layout.find(({ name }) => names.includes(name));
   if (field === undefined) return NONE;
-  return { high: field.lsb >= 32, shift: field.lsb & 31, mask: 2 ** (field.msb - field.lsb + 1) - 1 };
+  return { half: field.lsb < 32 ? 0 : 1, shift: field.lsb & 31, mask: (2 ** (field.msb - field.lsb + 1) - 1) | 0 };
 }
 
-export function take({ high, shift, mask }: Slot, lo: number, hi: number): number {
-  return ((high ? hi : lo) >>> shift) & mask;
+export function take({ half, shift, mask }: Slot, lo: number, hi: number): number {
+  return ((half === 0 ? lo : hi) >>> shift) & mask;
 }
 
 /** The fields that decide about access and memory, where this format has them: read off its layouts by Arm's names. */

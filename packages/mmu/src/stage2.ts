@@ -1,93 +1,78 @@
 import type { Stage2Control } from '@granule/contract';
-import type { Level } from '@granule/geometry';
-import { high32, low32, type OutputAddress } from '@granule/geometry/bits';
+import { fromHalves } from '@granule/geometry/bits';
 import type { Stage2 } from './context.js';
+import { isDeviceLeaf } from './memory-types.js';
 import { needed, stage2Permissions } from './permissions.js';
+import { combinationOf, learn } from './rights.js';
 import { take } from './slots.js';
-import { KIND, type Tables } from './tables.js';
+import type { Tables } from './tables.js';
 import { note, swapBytes } from './updates.js';
-import { below, type Walker } from './walker.js';
-
-/** Why stage 2 is asked: for the access itself, or for a descriptor of stage 1. */
-export const PURPOSE = { access: 0, table: 1 } as const;
-export type Purpose = (typeof PURPOSE)[keyof typeof PURPOSE];
+import type { LeafState, Walker } from './walker.js';
 
 /**
- * Translates an IPA into `leaf2`. False: `out.fault` says why (DDI 0487 AArch64.S2Translate). For a stage-1 table the access is a read, whatever the
- * access that it is for.
+ * Bits of the low half of a leaf that say that stage 1 may have descriptors there, with nothing else to look at: access flag and S2AP[0]. 0: there is more to
+ * look at.
  */
-export function stage2(walker: Walker, stage: Stage2, ipa: OutputAddress, purpose: Purpose): boolean {
-  const { control, tables } = stage;
-  const s1ptw = purpose === PURPOSE.table;
-  if (tables === undefined || ipa >= tables.iaEnd) return walker.fail('translation', control.faultLevel, 2, s1ptw, ipa);
-  if (tables.base >= tables.oaEnd) return walker.fail('address-size', control.faultLevel, 2, s1ptw, ipa);
-  if (!walk(walker, control, tables, ipa, s1ptw)) return false;
+export function plainBits(control: Stage2Control, { af, slots: { s2ap } }: Tables): number {
+  if (control.hardwareAccess || control.protectedWalk || s2ap.half === 1 || s2ap.mask === 0) return 0;
+  return af | (1 << s2ap.shift);
+}
+
+/** Access flag, permissions and hardware updates of the leaf, in this order: 1. 0: `out.fault` says why. */
+export function check(walker: Walker, stage: Stage2, tables: Tables, lo: number, hi: number, s1ptw: 0 | 1): 0 | 1 {
+  const { control } = stage;
   const { leaf2 } = walker;
-  if ((leaf2.lo & tables.af) === 0 && !control.hardwareAccess) return walker.fail('access-flag', leaf2.level, 2, s1ptw, ipa);
-  const writable = control.hardwareDirty && take(tables.slots.dbm, leaf2.lo, leaf2.hi) === 1;
-  walker.permissions2 = stage2Permissions(control, tables.slots, leaf2.lo, leaf2.hi, writable);
-  if (!permitted(walker, control, tables, purpose)) {
-    if (walker.context.choices.accessFlagOnPermissionFault === true) update2(walker, stage, purpose, false);
-    return walker.fail('permission', leaf2.level, 2, s1ptw, ipa);
+  if ((leaf2.lo & tables.af) === 0 && !control.hardwareAccess) return walker.fail2('access-flag', leaf2.level, s1ptw, lo, hi);
+  if (!(s1ptw !== 0 ? readable(walker, control, tables) : permitted(walker, stage, tables))) {
+    if (walker.context.choices.accessFlagOnPermissionFault) update2(walker, control, tables, s1ptw, false);
+    return walker.fail2('permission', leaf2.level, s1ptw, lo, hi);
   }
-  update2(walker, stage, purpose, walker.write && !walker.silent && purpose === PURPOSE.access);
-  leaf2.output += below(ipa, leaf2.shift);
-  return true;
+  if (control.hardwareAccess) update2(walker, control, tables, s1ptw, walker.sets !== 0 && s1ptw === 0);
+  return 1;
 }
 
-function walk(walker: Walker, control: Stage2Control, tables: Tables, ipa: OutputAddress, s1ptw: boolean): boolean {
+/** Whether the walk of stage 1 may read a descriptor there: S2AP[0], and with HCR.PTW not in Device memory. */
+function readable({ leaf2 }: Walker, control: Stage2Control, { slots }: Tables): boolean {
+  if ((take(slots.s2ap, leaf2.lo, leaf2.hi) & 1) === 0) return false;
+  return !control.protectedWalk || !isDeviceLeaf(control, take(slots.memAttr, leaf2.lo, leaf2.hi));
+}
+
+/** The rights of the leaf, into `permissions2`, and whether they permit the access. */
+function permitted(walker: Walker, stage: Stage2, { slots }: Tables): boolean {
   const { leaf2 } = walker;
-  const lo = low32(ipa);
-  const hi = high32(ipa);
-  let table = tables.base;
-  walker.memory.stage2?.(ipa);
-  for (let level = tables.startLevel; ; level = (level + 1) as Level) {
-    const address = table + tables.entryOffset(lo, hi, level);
-    if (!walker.load(address, address, 2, level, control.bigEndian)) return walker.fail('external-abort-on-walk', level, 2, s1ptw, ipa);
-    const kind = tables.kind(walker.lo, level);
-    if (kind === KIND.invalid) return walker.fail('translation', level, 2, s1ptw, ipa);
-    if (kind === KIND.leaf) {
-      walker.settle(leaf2, tables, level, address, address);
-      return leaf2.output < tables.oaEnd || walker.fail('address-size', level, 2, s1ptw, ipa);
-    }
-    table = tables.tableOutput(walker.lo, walker.hi);
-    if (table >= tables.oaEnd) return walker.fail('address-size', level, 2, s1ptw, ipa);
-  }
+  const permissions = permissionsOf(leaf2, stage);
+  walker.permissions2 = permissions;
+  if (walker.fetch !== 0 && walker.context.choices.fetchFromDevice === 'fault' && isDeviceLeaf(stage.control, take(slots.memAttr, leaf2.lo, leaf2.hi))) return false;
+  return (permissions & walker.needed) !== 0;
 }
 
-/** Whether a leaf is of Device memory. */
-export function deviceLeaf(control: Stage2Control, memAttr: number): boolean {
-  return control.fwb ? (memAttr & 0b100) === 0 : (memAttr & 0b1100) === 0;
-}
-
-function permitted(walker: Walker, control: Stage2Control, tables: Tables, purpose: Purpose): boolean {
-  const { leaf2, permissions2, privileged, fetch, write } = walker;
-  const device = deviceLeaf(control, take(tables.slots.memAttr, leaf2.lo, leaf2.hi));
-  if (purpose === PURPOSE.table) {
-    return (permissions2 & needed(false, false, true)) !== 0 && !(control.protectedWalk && device);
-  }
-  if (fetch && device && walker.context.choices.fetchFromDevice === 'fault') return false;
-  return (permissions2 & needed(fetch, write, privileged)) !== 0;
+function permissionsOf({ lo, hi }: LeafState, { control, tables, rights }: Stage2): number {
+  const combination = combinationOf(rights, lo, hi, 0);
+  const known = combination < rights.known.length ? rights.known[combination] : 0;
+  if (known !== 0) return known - 1;
+  const { slots } = tables!;
+  const writable = control.hardwareDirty && take(slots.dbm, lo, hi) === 1;
+  return learn(rights, combination, stage2Permissions(control, slots, lo, hi, writable));
 }
 
 /** Notes the access flag, and for a write the dirty state, that hardware sets in the stage-2 leaf. */
-function update2(walker: Walker, { control, tables }: Stage2, purpose: Purpose, write: boolean): void {
+function update2(walker: Walker, control: Stage2Control, { af, slots, writeSet }: Tables, s1ptw: 0 | 1, write: boolean): void {
   if (!control.hardwareAccess) return;
   const { leaf2 } = walker;
   let { lo } = leaf2;
-  if (setsAccessFlag(walker, purpose)) lo = lo | tables!.af;
-  if (write && control.hardwareDirty && take(tables!.slots.dbm, leaf2.lo, leaf2.hi) === 1) lo = lo | tables!.writeSet;
+  if (setsAccessFlag(walker, s1ptw)) lo = lo | af;
+  if (write && control.hardwareDirty && take(slots.dbm, leaf2.lo, leaf2.hi) === 1) lo = lo | writeSet;
   commit(walker, 2, control.bigEndian, lo);
 }
 
 /** Whether hardware sets the access flag for this access; an AT instruction may or may not. */
-export function setsAccessFlag({ silent, context }: Walker, purpose: Purpose): boolean {
+export function setsAccessFlag({ silent, context }: Walker, s1ptw: 0 | 1): boolean {
   if (!silent) return true;
-  const choice = context.choices.atSetsAccessFlag ?? 'tables';
-  return choice === 'all' || (choice === 'tables' && purpose === PURPOSE.table);
+  const { atSetsAccessFlag } = context.choices;
+  return atSetsAccessFlag === 'all' || (atSetsAccessFlag === 'tables' && s1ptw !== 0);
 }
 
-/** Notes that the low half of a leaf becomes `lo` (signed), and keeps the leaf as it then is. */
+/** Notes that the low half of a leaf becomes `lo`, and keeps the leaf as it then is. */
 export function commit(walker: Walker, stage: 1 | 2, bigEndian: boolean, lo: number): void {
   const leaf = stage === 1 ? walker.leaf1 : walker.leaf2;
   const { word } = walker;
@@ -96,17 +81,19 @@ export function commit(walker: Walker, stage: 1 | 2, bigEndian: boolean, lo: num
   word.hi = bigEndian ? swapBytes(leaf.lo) : leaf.hi;
   const newLo = bigEndian ? swapBytes(leaf.hi) : lo;
   const newHi = bigEndian ? swapBytes(lo) : leaf.hi;
-  note(walker.out.updates, stage, leaf.level, leaf.physical, word, newLo, newHi);
+  note(walker.out.updates, stage, leaf.level, fromHalves(leaf.physicalLo, leaf.physicalHi), word, newLo, newHi);
+  walker.update();
   leaf.lo = lo;
 }
 
 /**
- * Whether hardware may write the stage-1 leaf that `leaf2` was last asked for: the page must be writable at stage 2, and is dirty then (DDI 0487 D8.5,
- * AArch64.S1Translate with CreateAccDescTTEUpdate).
+ * Whether hardware may write the stage-1 leaf at this IPA, that `leaf2` was last asked for: the page must be writable at stage 2, and is dirty then
+ * (DDI 0487 D8.5, AArch64.S1Translate with CreateAccDescTTEUpdate).
  */
-export function stage2Update(walker: Walker, stage: Stage2, ipa: OutputAddress): boolean {
-  const { leaf2, permissions2 } = walker;
-  if ((permissions2 & needed(false, true, true)) === 0) return walker.fail('permission', leaf2.level, 2, true, ipa);
-  update2(walker, stage, PURPOSE.table, true);
-  return true;
+export function stage2Update(walker: Walker, stage: Stage2, lo: number, hi: number): 0 | 1 {
+  const { control, tables } = stage;
+  const permissions = permissionsOf(walker.leaf2, stage);
+  if ((permissions & needed(false, true, true)) === 0) return walker.fail2('permission', walker.leaf2.level, 1, lo, hi);
+  update2(walker, control, tables!, 1, true);
+  return 1;
 }

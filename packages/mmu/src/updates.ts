@@ -2,9 +2,9 @@ import type { Words } from '@granule/contract';
 import type { OutputAddress } from '@granule/geometry/bits';
 import { MAX_UPDATES, type UpdateLog } from './result.js';
 
-/** The bytes of a 32-bit half the other way round. */
+/** The bytes of a 32-bit half the other way round, as a signed half. */
 export function swapBytes(half: number): number {
-  return ((half >>> 24) | ((half >>> 8) & 0xff00) | ((half << 8) & 0xff0000) | (half << 24)) >>> 0;
+  return (half >>> 24) | ((half >>> 8) & 0xff00) | ((half << 8) & 0xff0000) | (half << 24);
 }
 
 function find(log: UpdateLog, address: OutputAddress): number {

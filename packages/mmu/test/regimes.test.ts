@@ -78,8 +78,7 @@ describe('the log of fetches', () => {
     const block = 0x4000_0000n | 1n | S2.read | S2.write | S2.af | S2.normal;
     const moved = Object.fromEntries(Object.entries(page(0n)).map(([address, word]) => [Number(address) + 0x4000_0000, word]));
     const { out } = run(GUEST, { ...moved, 0x10000: block }, 0xff, WRITE);
-    const { count, stage, level, address, physical } = out.fetches;
-    const rows = Array.from({ length: count }, (_, i) => [stage[i], level[i], address[i], physical[i]]);
+    const rows = out.fetches.all().map(({ stage, level, address, physical }) => [stage, level, address, physical]);
     expect(rows).toEqual([
       [2, 1, 0x10000, 0x10000],
       [1, 1, 0x1000, 0x4000_1000],

@@ -40,18 +40,24 @@ export interface SizeLimits {
 
 /**
  * The input address size that TxSZ gives, or undefined where it faults (DDI 0487 AArch64.MaxTxSZ, S1MinTxSZ, S2MinTxSZ). A TxSZ above the largest legal
- * one faults or is clamped; one below the smallest faults always with FEAT_LVA.
+ * one faults or is clamped; one below the smallest faults always where
+ * there are 52-bit input addresses.
  */
-export function inputBits(txsz: number, { least, most }: SizeLimits, lva: boolean, choices: ControlChoices): number | undefined {
+export function inputBits(txsz: number, { least, most }: SizeLimits, wide: boolean, choices: ControlChoices): number | undefined {
   const bits = 64 - txsz;
   if (bits >= least && bits <= most) return bits;
-  if (choices.txszOutOfRange !== 'clamp' || (bits > most && lva)) return undefined;
+  if (choices.txszOutOfRange !== 'clamp' || (bits > most && wide)) return undefined;
   return Math.min(Math.max(bits, least), most);
 }
 
-/** Bounds of an input address at stage 1; stage 2 is bounded by the physical address size as well. */
-export function sizeLimits(granule: Granule, ds: boolean, features: Partial<Features>): SizeLimits {
-  const wide = granule === '64K' ? features.lva === true : ds;
+/** Whether the implementation has 52-bit input addresses: of stage 1 by FEAT_LVA, of stage 2 by FEAT_LPA, whose output they are. */
+export function wideInput(stage: Stage, features: Partial<Features>): boolean {
+  return (stage === 1 ? features.lva : features.lpa) === true;
+}
+
+/** Bounds of an input address; stage 2 is bounded by the physical address size as well. */
+export function sizeLimits(granule: Granule, ds: boolean, stage: Stage, features: Partial<Features>): SizeLimits {
+  const wide = granule === '64K' ? wideInput(stage, features) : ds;
   const short = granule === '64K' ? 17 : 16;
   return { least: features.ttst === true ? short : 25, most: wide ? 52 : 48 };
 }

@@ -5,7 +5,7 @@ import { format } from '../format/format.js';
 import { baseAddress } from '../registers/base.js';
 import { TG0_GRANULES, TG1_GRANULES } from '../registers/control-tables.js';
 import { bit, fieldReader, type ReadField } from './fields.js';
-import { effectiveDs, effectiveGranule, geometryFeatures, inputBits, outputBits, sizeLimits } from './geometry.js';
+import { effectiveDs, effectiveGranule, geometryFeatures, inputBits, outputBits, sizeLimits, wideInput } from './geometry.js';
 import { hypervisor, type Hypervisor } from './hypervisor.js';
 
 export type Stage1Regime = 'el10' | 'el20' | 'el2';
@@ -30,7 +30,7 @@ function rangeGeometry(source: Source, index: 0 | 1): TableGeometry | undefined 
   const tg: readonly (Granule | undefined)[] = index === 0 ? TG0_GRANULES : TG1_GRANULES;
   const granule = effectiveGranule(tg[tcr(`TG${index}`)], 1, features, choices);
   const ds = effectiveDs(bit(tcr, 'DS'), granule, 1, features);
-  const vaBits = inputBits(tcr(`T${index}SZ`), sizeLimits(granule, ds, features), features.lva === true, choices);
+  const vaBits = inputBits(tcr(`T${index}SZ`), sizeLimits(granule, ds, 1, features), wideInput(1, features), choices);
   if (vaBits === undefined) return undefined;
   const geometry = stage1Geometry({
     granule,

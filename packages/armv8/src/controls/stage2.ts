@@ -5,17 +5,17 @@ import { baseAddress } from '../registers/base.js';
 import { TG0_GRANULES } from '../registers/control-tables.js';
 import { START_LEVELS } from '../registers/stage2.js';
 import { bit, fieldReader, type ReadField } from './fields.js';
-import { effectiveDs, effectiveGranule, geometryFeatures, inputBits, outputBits, sizeLimits } from './geometry.js';
+import { effectiveDs, effectiveGranule, geometryFeatures, inputBits, outputBits, sizeLimits, wideInput } from './geometry.js';
 import { hypervisor, type Hypervisor } from './hypervisor.js';
 
 /** A 32-bit guest may have a 40-bit IPA on a machine with fewer physical address bits (DDI 0487 R_DTLMN, AArch64.S2MinTxSZ). */
 const AARCH32_IPA = 40;
 
 function ipaBits(vtcr: ReadField, granule: Granule, ds: boolean, hcr: Hypervisor, features: Partial<Features>, choices: ControlChoices): number | undefined {
-  const { least, most } = sizeLimits(granule, ds, features);
+  const { least, most } = sizeLimits(granule, ds, 2, features);
   const paBits = features.paBits ?? 48;
   const largest = Math.min(most, hcr.rw ? paBits : Math.max(paBits, AARCH32_IPA));
-  return inputBits(vtcr('T0SZ'), { least, most: largest }, features.lva === true, choices);
+  return inputBits(vtcr('T0SZ'), { least, most: largest }, wideInput(2, features), choices);
 }
 
 function tables(vtcr: ReadField, hcr: Hypervisor, features: Partial<Features>, choices: ControlChoices): TableGeometry | undefined {

@@ -4,6 +4,8 @@ import type { Access } from '@granule/mmu';
 /** HCR bits that decide which regime an operation uses. */
 const E2H = 1n << 34n;
 const TGE = 1n << 27n;
+/** NV and NV1: EL1 is a guest hypervisor. */
+const NV_NV1 = 3n << 42n;
 
 /** What one operation or access of a case asks of the walker. */
 export interface Operation {
@@ -13,10 +15,11 @@ export interface Operation {
   readonly el: number;
 }
 
-/** How the machine's registers bend operations: FEAT_VHE's host. */
+/** How the machine's registers bend operations: FEAT_VHE's host, FEAT_NV's guest hypervisor. */
 export interface Setting {
   readonly hcr: bigint;
   readonly vhe: boolean;
+  readonly nv: boolean;
 }
 
 const TABLE = /^S(?<stages>12|1)E(?<el>[012])(?<kind>[RW])(?<pan>P?)$/u;
@@ -33,7 +36,8 @@ function regimeOf(el: number, { hcr, vhe }: Setting): string {
 
 /**
  * The operation of this name, or undefined where it is not known. AT S1E1* and S12E1* of a host (E2H and TGE) are of EL2&0, from EL2; S1E* give the IPA where
- * there is a stage 2 (DDI 0487 C5.5, AT S1E1R and its kin). LDTRB and STTRB at EL1 have the rights of EL0.
+ * there is a stage 2 (DDI 0487 C5.5, AT S1E1R and its kin). LDTRB and STTRB at EL1 have the rights of EL0, but a guest hypervisor's those of EL1
+ * (AArch64.IsUnprivAccessPriv).
  */
 export function operationOf(name: string, pan: boolean, setting: Setting): Operation | undefined {
   const at = TABLE.exec(name)?.groups;
@@ -59,7 +63,8 @@ function accessOf(name: string, pan: boolean, setting: Setting): Operation | und
   const found = ACCESS.exec(name)?.groups;
   if (found === undefined) return undefined;
   const el = Number(found['el'].slice(2));
-  const privileged = el > 0 && found['what'] !== 'LDTRB' && found['what'] !== 'STTRB';
+  const asEl0 = ['LDTRB', 'STTRB'].includes(found['what']) && !(setting.nv && (setting.hcr & NV_NV1) === NV_NV1);
+  const privileged = el > 0 && !asEl0;
   const type = ACCESS_TYPES[found['what']];
   return { access: { regime: regimeOf(el, setting), type, privileged, pan: pan && privileged && type !== 'fetch' }, instruction: false, el };
 }

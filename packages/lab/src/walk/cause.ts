@@ -1,10 +1,11 @@
 import { ENTRY, type ExplainedField, type FaultValue, type Format } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
+import type { Fetch } from '@granule/mmu';
 import { virtualBits } from '../image/addresses.js';
 import { levelPrefix } from './access.js';
 import type { StageEnd } from './address-walk.js';
 import { type Blame, blamePermission } from './permission.js';
-import { type Fetch, type Run, tablesOfStage } from './translation.js';
+import { type Run, tablesOfStage } from './translation.js';
 
 /** What made a walk fault. */
 export interface FaultCause {

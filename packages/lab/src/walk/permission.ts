@@ -1,7 +1,8 @@
 import { type ExplainedField, type FaultValue, type TableAttributes } from '@granule/contract';
+import type { Fetch } from '@granule/mmu';
 import { levelPrefix } from './access.js';
 import { fieldOf } from './cause.js';
-import { type Fetch, type Run, tablesOfStage } from './translation.js';
+import { type Run, tablesOfStage } from './translation.js';
 
 /** What decided, in one sentence without its end. */
 export interface Blame {

@@ -1,11 +1,12 @@
 import { ENTRY, type FaultValue } from '@granule/contract';
 import { levelShift } from '@granule/geometry';
 import { hex, type OutputAddress } from '@granule/geometry/bits';
+import type { Fetch } from '@granule/mmu';
 import { inherit, leafDescriber, NO_LIMITS } from '../dump/leaf.js';
 import type { RegimeTables } from '../image/regime-tables.js';
 import type { StageEnd, StageWalk, Translated, WalkStep } from './address-walk.js';
 import { faultEnd } from './cause.js';
-import { type Fetch, offsetOf, type Run } from './translation.js';
+import { offsetOf, type Run } from './translation.js';
 
 /** How a stage-2 table translates an address where other tables are; undefined where nothing can be said. */
 type Space = (tables: RegimeTables, ipa: OutputAddress) => StageWalk | undefined;

@@ -2,24 +2,12 @@ import type { FaultValue, Outcome, TranslationControls, Words } from '@granule/c
 import { done } from '@granule/contract';
 import type { Level } from '@granule/geometry';
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
-import { contextOf, createTranslation, type DescriptorMemory, faultOf, readerMemory, swapBytes, translate, type Translation } from '@granule/mmu';
+import { contextOf, createTranslation, type DescriptorMemory, faultOf, type Fetch, readerMemory, swapBytes, translate, type Translation } from '@granule/mmu';
 import { offsetIn } from '../image/addresses.js';
 import type { Image } from '../image/image.js';
 import type { RegimeTables } from '../image/regime-tables.js';
 import type { DecidedAccess } from './access.js';
 import { controlsOf } from './controls.js';
-
-/** One descriptor that hardware read. */
-export interface Fetch {
-  readonly stage: 1 | 2;
-  readonly level: -1 | 0 | 1 | 2 | 3;
-  /** Before stage 2, and where it was read. */
-  readonly address: OutputAddress;
-  readonly physical: OutputAddress;
-  /** As memory has it. */
-  readonly lo: number;
-  readonly hi: number;
-}
 
 /** What hardware does with one address: the log of `mmu`, and what it says. */
 export interface Run {
@@ -76,12 +64,9 @@ export function tablesOfStage(ranges: readonly RegimeTables[], stage: 1 | 2): Re
 }
 
 function fetchesOf({ fetches }: Translation, ranges: readonly RegimeTables[], flags: Run['flags']): readonly Fetch[] {
-  return Array.from({ length: fetches.count }, (_, i) => {
-    const stage = fetches.stage[i] as 1 | 2;
-    const physical = fetches.physical[i];
-    const { afLo } = tablesOfStage(ranges, stage).format.numbers;
-    const lo = flags.has(physical) ? (fetches.lo[i] & ~afLo) >>> 0 : fetches.lo[i];
-    return { stage, level: fetches.level[i] as Fetch['level'], address: fetches.address[i], physical, lo, hi: fetches.hi[i] };
+  return fetches.all().map((fetch) => {
+    const { afLo } = tablesOfStage(ranges, fetch.stage).format.numbers;
+    return flags.has(fetch.physical) ? { ...fetch, lo: (fetch.lo & ~afLo) >>> 0 } : fetch;
   });
 }
 
@@ -103,7 +88,7 @@ export function translateThrough(image: Image, ranges: readonly RegimeTables[], 
   const flags = new Map<OutputAddress, FaultValue>();
   while (!translate(context, memory, address, asked, out) && out.fault.type === 'access-flag') {
     const { stage } = out.fault;
-    const at = out.fetches.physical[out.fetches.count - 1];
+    const at = out.fetches.at(out.fetches.count - 1).physical;
     flags.set(at, faultOf(out));
     memory.set(at, tablesOfStage(ranges, stage).format.numbers.afLo, stage === 1 ? bigEndian : controls.stage2!.bigEndian);
   }
