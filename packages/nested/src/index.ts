@@ -1,3 +1,5 @@
+export { ArchitecturalWalker } from './architectural-walk.js';
+export type { GuestAccess } from './architectural-walk.js';
 export { shadowChain } from './chain.js';
 export type { ChainLeaf, ChainTables, ShadowChain, ShadowStanding } from './chain.js';
 export { ContextPool, CONTEXTS_PER_VCPU } from './contexts.js';
