@@ -19,5 +19,5 @@ export { createShadowStage2, nestedLayer } from './shadow.js';
 export type { ShadowOptions } from './shadow.js';
 export { rangeOf, tlbiSpan, tlbiTarget } from './tlbi.js';
 export type { TlbiSpan, TlbiTarget } from './tlbi.js';
-export { VncrTlb } from './vncr.js';
-export type { VncrEntry, VncrMapping, VncrScope } from './vncr.js';
+export { vncrFault, vncrScope, VncrTlb } from './vncr.js';
+export type { VncrEntry, VncrFault, VncrMapping, VncrScope } from './vncr.js';
