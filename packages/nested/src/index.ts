@@ -1,5 +1,7 @@
 export { ArchitecturalWalker } from './architectural-walk.js';
 export type { GuestAccess } from './architectural-walk.js';
+export { emulateAt, isFinal } from './at.js';
+export type { AtAnswer, AtMachine, HardwareAt } from './at.js';
 export { shadowChain } from './chain.js';
 export type { ChainLeaf, ChainTables, ShadowChain, ShadowStanding } from './chain.js';
 export { ContextPool, CONTEXTS_PER_VCPU } from './contexts.js';
