@@ -15,6 +15,7 @@ export type { WalkerSubject } from './walker/bench.js';
 export { translationConformance, type TranslationConformanceOptions } from './walker/suite.js';
 export { nestedCounterexample, runNestedSteps, type Counterexample } from './nested/composition.js';
 export type { NestedSubject } from './nested/bench.js';
+export { leafFor, type Access, type Attempt, type HostLeaf, type HostOptions, type ShadowHost } from './nested/host.js';
 export { nestedSteps, stepText, WORLD_GUESTS, type NestedStep } from './nested/steps.js';
 export { nestedConformance, type NestedConformanceOptions } from './nested/suite.js';
 export type { WorldOptions } from './nested/world.js';

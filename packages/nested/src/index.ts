@@ -1,3 +1,7 @@
+export { ArchitecturalWalker } from './architectural-walk.js';
+export type { GuestAccess } from './architectural-walk.js';
+export { emulateAt, isFinal } from './at.js';
+export type { AtAnswer, AtMachine, HardwareAt } from './at.js';
 export { shadowChain } from './chain.js';
 export type { ChainLeaf, ChainTables, ShadowChain, ShadowStanding } from './chain.js';
 export { ContextPool, CONTEXTS_PER_VCPU } from './contexts.js';
@@ -17,5 +21,5 @@ export { createShadowStage2, nestedLayer } from './shadow.js';
 export type { ShadowOptions } from './shadow.js';
 export { rangeOf, tlbiSpan, tlbiTarget } from './tlbi.js';
 export type { TlbiSpan, TlbiTarget } from './tlbi.js';
-export { VncrTlb } from './vncr.js';
-export type { VncrEntry, VncrMapping, VncrScope } from './vncr.js';
+export { vncrFault, vncrScope, VncrTlb } from './vncr.js';
+export type { VncrEntry, VncrFault, VncrMapping, VncrScope } from './vncr.js';

@@ -21,13 +21,16 @@ export function vmidOf(vttbr: bigint): number {
   return Number((vttbr >> 48n) & 0xffffn);
 }
 
-/** Whether a context that was taken for `has` serves a guest that is to run with `wants`. Source: Linux lookup_s2_mmu. */
+/**
+ * Whether a context that was taken for `has` serves a guest that is to run with `wants`. With stage 2 off, the designs of 2017 used the VM's own stage 2: here
+ * a context apart, which maps the same. Source: Linux lookup_s2_mmu.
+ */
 export function matches(key: ContextKey, has: NestedState, wants: NestedState): boolean {
-  const sameVmid = vmidOf(has.vttbr) === vmidOf(wants.vttbr);
-  if (key !== 'vttbr+vtcr') {
-    return sameVmid;
+  if (has.stage2 !== wants.stage2) {
+    return false;
   }
-  return wants.stage2 ? has.stage2 && has.vttbr === withoutCnp(wants.vttbr) && has.vtcr === wants.vtcr : !has.stage2 && sameVmid;
+  const exact = key === 'vttbr+vtcr' && wants.stage2;
+  return exact ? has.vttbr === withoutCnp(wants.vttbr) && has.vtcr === wants.vtcr : vmidOf(has.vttbr) === vmidOf(wants.vttbr);
 }
 
 /** Whether what a context maps is of another table than the one it is found for: the proposal of 2017 unmaps it then. */

@@ -54,15 +54,21 @@ const RANGE_SHIFTS = [16, 12, 14, 16] as const;
 /** Lower half of the address space that a range operand names: bit 48 tells the halves apart. */
 const HALF = 2 ** 48;
 
-/**
- * What a range operand covers of the shadows' input space; undefined where it begins beyond it. BaseADDR is sign-extended from bit 48, and a range ends at the
- * end of its half. TTL is not looked at: the shadow's sizes need not be the guest hypervisor's. Source: Linux decode_range_tlbi, handle_ripas2e1is.
- */
-export function rangeOf(operand: bigint, paBits: number): { readonly start: InputAddress; readonly end: InputAddress } | undefined {
+/** Base and bytes of a range operand: BaseADDR as 49 bits, of which bit 48 tells the halves. TG 0 acts as 64K, TTL is not looked at. Source: Linux decode_range_tlbi. */
+export function decodeRange(operand: bigint): { readonly base: InputAddress; readonly upper: boolean; readonly bytes: number } {
   const shift = RANGE_SHIFTS[Number((operand >> 46n) & 3n)];
   const pages = Number(((operand >> 39n) & 31n) + 1n) * 2 ** (5 * Number((operand >> 44n) & 3n) + 1);
-  const start = (Number(operand & 0x1f_ffff_ffffn) * 2 ** shift) % (2 * HALF);
-  return start < HALF && start < 2 ** paBits ? { start, end: Math.min(start + pages * 2 ** shift, HALF, 2 ** paBits) } : undefined;
+  const address = (Number(operand & 0x1f_ffff_ffffn) * 2 ** shift) % (2 * HALF);
+  return { base: address % HALF, upper: address >= HALF, bytes: Math.min(pages * 2 ** shift, HALF - (address % HALF)) };
+}
+
+/**
+ * What a range operand covers of the shadows' input space; undefined where it begins beyond it. A range ends at the end of its half. Source: Linux
+ * handle_ripas2e1is.
+ */
+export function rangeOf(operand: bigint, paBits: number): { readonly start: InputAddress; readonly end: InputAddress } | undefined {
+  const { base, upper, bytes } = decodeRange(operand);
+  return !upper && base < 2 ** paBits ? { start: base, end: Math.min(base + bytes, 2 ** paBits) } : undefined;
 }
 
 /** What a TLBI of the guest hypervisor names. Refused: `tlbi.unknown`; `tlbi.undefined` where the guest's machine has no such operation. */
@@ -103,6 +109,11 @@ const TTL_GRANULES: readonly (Granule | undefined)[] = [undefined, '4K', '16K', 
 /** Block and page sizes that a guest may have, smallest first: those of levels 3, 2 and with 4K pages 1. */
 const LEVELS: Readonly<Record<Granule, readonly Level[]>> = { '4K': [3, 2, 1], '16K': [3, 2], '64K': [3, 2] };
 
+/** Bytes that a TTL names; undefined where it names nothing that KVM knows (Linux ttl_to_size). */
+export function ttlSize(ttl: number): number | undefined {
+  return sizeOf(TTL_GRANULES[ttl >>> 2], ttl % 4);
+}
+
 function sizeOf(granule: Granule | undefined, level: number): number | undefined {
   const known = granule && LEVELS[granule].find((each) => each === level);
   return granule && known && entrySpan(granule, known);
@@ -122,7 +133,7 @@ export function tlbiSpan(
   leaf: (ipa: InputAddress) => ReturnType<HostStage2['leaf']>,
 ): TlbiSpan {
   const { granule } = guestControls(vtcr, guest);
-  const told = ttl !== 0 && guest.features.ttl ? sizeOf(TTL_GRANULES[ttl >>> 2], ttl % 4) : noted(ipa, granule, leaf);
+  const told = ttl !== 0 && guest.features.ttl ? ttlSize(ttl) : noted(ipa, granule, leaf);
   const bytes = told ?? entrySpan(granule, LEVELS[granule][LEVELS[granule].length - 1]);
   return { start: alignDown(ipa, Math.log2(bytes)), bytes };
 }

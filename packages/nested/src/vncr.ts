@@ -1,5 +1,6 @@
 import { alignDown, type InputAddress, type OutputAddress } from '@granule/geometry/bits';
 import { entrySpan, type Granule, type Level } from '@granule/geometry';
+import { decodeRange, ttlSize } from './tlbi.js';
 
 /** What the guest hypervisor's stage 1 (EL2 or EL2&0) says of the page that VNCR_EL2 names, and what the host has behind it. */
 export interface VncrEntry {
@@ -91,4 +92,67 @@ function names(scope: VncrScope, entry: VncrEntry): boolean {
     case 'ipa':
       return meets(entry.ipa, spanOf(entry), scope.start, scope.bytes);
   }
+}
+
+/** Operand of an invalidation by VA: ASID 63:48, TTL 47:44, VA[55:12] in 43:0 (DDI 0487 C5.5, TLBI VAE2). */
+const VA_FIELD = 0xf_ffff_ffffn;
+/** VA[55], which tells the halves. */
+const UPPER = 1n << 43n;
+
+/**
+ * What an invalidation of the guest hypervisor's own regime names: ALLE2 and its like, and with HCR_EL2.{E2H,TGE} = {1,1} those of EL1. `name` without
+ * shareability and nXS. Undefined: no such operation. A TTL that names no size is taken as 1 GiB. Source: Linux compute_s1_tlbi_range.
+ */
+export function vncrScope(name: string, operand: bigint): VncrScope | undefined {
+  const asid = Number(operand >> 48n);
+  switch (name) {
+    case 'ALLE2':
+    case 'VMALLE1':
+      return { scope: 'all' };
+    case 'ASIDE1':
+      return { scope: 'asid', asid };
+    case 'VAE2':
+    case 'VALE2':
+    case 'VAE1':
+    case 'VALE1':
+      return { ...byAddress(operand), asid };
+    case 'VAAE1':
+    case 'VAALE1':
+      return byAddress(operand);
+    case 'RVAE2':
+    case 'RVALE2':
+    case 'RVAE1':
+    case 'RVALE1':
+      return { ...byRange(operand), asid };
+    case 'RVAAE1':
+    case 'RVAALE1':
+      return byRange(operand);
+    default:
+      return undefined;
+  }
+}
+
+type ByVa = VncrScope & { readonly scope: 'va' };
+
+function byAddress(operand: bigint): ByVa {
+  const bytes = ttlSize(Number((operand >> 44n) & 15n)) ?? UNKNOWN_SIZE;
+  return { scope: 'va', start: alignDown(Number(operand & VA_FIELD) * 4096, Math.log2(bytes)), bytes, upper: (operand & UPPER) !== 0n };
+}
+
+function byRange(operand: bigint): ByVa {
+  const { base, upper, bytes } = decodeRange(operand);
+  return { scope: 'va', start: base, bytes, upper };
+}
+
+/** What an access through VNCR_EL2 gets that is not let through although stage 1 translates the page. Source: Linux kvm_handle_vncr_abort. */
+export type VncrFault =
+  /** Memory that the guest hypervisor may write and the host may not, or none at all: not what a guest can put right. */
+  | { readonly fault: 'external-abort' }
+  /** The guest hypervisor's own permissions, at the level of its entry. */
+  | { readonly fault: 'permission'; readonly level: Level | undefined };
+
+/** @param entry undefined: VNCR_EL2 leads to no memory slot, or to one that is no RAM */
+export function vncrFault(entry: VncrEntry | undefined): VncrFault {
+  const hostsFault = entry === undefined || (entry.write && !entry.hostWritable);
+  return hostsFault ? { fault: 'external-abort' } : { fault: 'permission', level: entry.level };
 }

@@ -3,7 +3,7 @@ import { tableGeometry, type Granule, type Level } from '@granule/geometry';
 import { hex } from '@granule/geometry/bits';
 import { ensure, type Budget } from '../law.js';
 import { valueOf } from '../words.js';
-import { ALL, allows, Host, type Access, type HostLeaf, type Leaf } from './host.js';
+import { ALL, Host, type Access, type Attempt, type HostLeaf, type ShadowHost } from './host.js';
 import { abortSyndrome, vtcrOf, vttbrOf, type Vtcr } from './registers.js';
 import { GuestTables, VmMemory } from './vm-memory.js';
 
@@ -23,7 +23,7 @@ export interface NestedLaw {
 
 /** Where an access of a nested guest ends. */
 export type Reach =
-  | { readonly kind: 'reached'; readonly output: number; readonly leaf: Leaf }
+  | (Attempt & { readonly kind: 'reached' })
   | { readonly kind: 'forwarded'; readonly decision: ShadowDecision & { did: 'forward' } }
   /** The host has nothing there, or does not permit it. */
   | { readonly kind: 'host' };
@@ -45,6 +45,8 @@ export interface BenchOptions {
   readonly sizes?: readonly number[];
   readonly maps?: (ipa: number) => HostLeaf | undefined;
   readonly vcpus?: number;
+  /** Who holds the shadows instead of lists. */
+  readonly shadows?: ShadowHost;
 }
 
 /** A guest that may do everything that FEAT_* of the contract name. */
@@ -66,14 +68,16 @@ export class NestedBench {
   readonly guest: NestedGuest;
   readonly host: Host;
   readonly shadow: ShadowStage2;
+  readonly #shadows: ShadowHost;
 
   constructor(
     readonly subject: NestedSubject,
-    { guest = {}, sizes = [4096, 2 * MiB], maps = flat(4096), vcpus = 1 }: BenchOptions = {},
+    { guest = {}, sizes = [4096, 2 * MiB], maps = flat(4096), vcpus = 1, shadows }: BenchOptions = {},
   ) {
     this.guest = guestOf(subject.backend, guest);
-    this.host = new Host(sizes, maps);
-    this.shadow = valueOf('nested.open', subject.layer.open({ guest: this.guest, memory: this.memory, host: this.host }), 'open');
+    this.host = new Host({ sizes, maps });
+    this.#shadows = shadows ?? this.host;
+    this.shadow = valueOf('nested.open', subject.layer.open({ guest: this.guest, memory: this.memory, host: this.#shadows }), 'open');
     for (let vcpu = 0; vcpu < vcpus; vcpu++) {
       const number = valueOf('contexts.vcpus', this.shadow.addVcpu(), 'addVcpu');
       ensure('contexts.vcpus', number === vcpu, () => `vCPU ${vcpu} is answered as ${number}`);
@@ -106,22 +110,21 @@ export class NestedBench {
   enter(vcpu: number, state: NestedState): ShadowContext {
     const context = this.shadow.load(vcpu, state);
     this.shadow.beforeEntry(vcpu);
+    this.#shadows.enter(vcpu, context.index);
     return context;
   }
 
   /** One access of a guest that runs in a context, taken to completion. */
   access(vcpu: number, context: number, ipa: number, access: Access): Reach {
-    for (let faults = 0; faults < 5; faults++) {
-      const leaf = this.host.leafAt(context, ipa);
-      if (leaf !== undefined && allows(leaf.rights, access)) {
-        return { kind: 'reached', output: leaf.output + (ipa - leaf.start), leaf };
-      }
-      const decision = this.decide(vcpu, ipa, access, leaf !== undefined);
+    for (let faults = 0; faults < 8; faults++) {
+      const attempt = this.#shadows.attempt(vcpu, context, ipa, access);
+      if (attempt.kind === 'reached') return attempt;
+      const decision = this.decide(vcpu, ipa, access, attempt.permission);
       switch (decision.did) {
         case 'forward':
           return { kind: 'forwarded', decision };
         case 'map':
-          if (!this.host.map(context, ipa, decision.limits, access)) return { kind: 'host' };
+          if (!this.#shadows.map(vcpu, context, ipa, decision.limits, access)) return { kind: 'host' };
           break;
         case 'retry':
           break;

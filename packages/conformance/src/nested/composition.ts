@@ -41,7 +41,7 @@ function reduced(subject: NestedSubject, options: WorldOptions, found: Counterex
  * A sequence of steps that shows what is wrong with a layer, as short as shrinking makes it: no step of it can be left out. Undefined: none was found in this
  * budget.
  */
-export function nestedCounterexample(subject: Omit<NestedSubject, 'budget'>, options: WorldOptions, budget: Budget, length = 24): Counterexample | undefined {
+export function nestedCounterexample(subject: Omit<NestedSubject, 'budget'>, options: WorldOptions, budget: Budget, length = 40): Counterexample | undefined {
   const whole: NestedSubject = { ...subject, budget };
   const report = fc.check(
     fc.property(nestedSteps(length), (steps) => runNestedSteps(whole, options, steps) === undefined),

@@ -82,9 +82,9 @@ function sizes(subject: NestedSubject): void {
     const at = DATA + (level === 3 ? 0x8 : 0x3008);
     const reach = bench.access(0, index, at, { type: 'read', privileged: true });
     const what = `level ${level} over host leaves of ${host} bytes`;
-    ensure('decision.size', reach.kind === 'reached' && reach.leaf.end - reach.leaf.start === due, () => `${what}: not mapped by ${due} bytes`);
+    ensure('decision.size', reach.kind === 'reached' && reach.bytes === due, () => `${what}: not mapped by ${due} bytes`);
     ensure('decision.output', reach.output === at + HOST_OFFSET, () => `${what}: reaches ${hex(reach.output)}`);
-    ensure('decision.tag', reach.leaf.tag === level, () => `${what}: tagged ${reach.leaf.tag}`);
+    ensure('decision.tag', reach.tag === level, () => `${what}: tagged ${reach.tag ?? 'not at all'}`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { DONE, type HostStage2, type Outcome, type ShadowLeaf, type ShadowLimits } from '@granule/contract';
+import { DONE, type HostStage2, type NestedGuest, type Outcome, type ShadowLeaf, type ShadowLimits } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
 
 /** What a nested layer asked of its host. */
@@ -65,18 +65,51 @@ export interface Leaf {
   readonly tag: number;
 }
 
+/** One try of an access through a shadow. */
+export type Attempt =
+  /** `rights`: what else the shadow permits there, if that is known. */
+  | { readonly kind: 'reached'; readonly output: number; readonly rights?: Rights; readonly bytes?: number; readonly tag?: number }
+  | { readonly kind: 'fault'; readonly permission: boolean };
+
+/** Shadows, and whoever accesses memory through them: lists, or tables under a machine with TLBs. */
+export interface ShadowHost extends HostStage2 {
+  /** The vCPU runs in this context from here on. */
+  enter(vcpu: number, context: number): void;
+  attempt(vcpu: number, context: number, ipa: number, access: Access): Attempt;
+  /**
+   * Maps what a decision says, as KVM does: at most the guest hypervisor's size and the host's, of the host's sizes, with the rights that both leave. False:
+   * the host has nothing there, or does not let the access through itself.
+   */
+  map(vcpu: number, context: number, ipa: number, limits: ShadowLimits, access: Access): boolean;
+}
+
+/** What a host of shadows is made of. */
+export interface HostOptions {
+  /** Of the host's leaves, bytes, smallest first. */
+  readonly sizes: readonly number[];
+  /** The host's own mapping of the VM's memory. */
+  readonly maps: (ipa: number) => HostLeaf | undefined;
+  readonly guest: NestedGuest;
+}
+
+/** What is to be put into a shadow, and where; undefined: the host has nothing there, or does not let the access through. */
+export function leafFor({ sizes, maps }: Pick<HostOptions, 'sizes' | 'maps'>, ipa: number, limits: ShadowLimits, access: Access): Leaf | undefined {
+  const host = maps(limits.ipa);
+  if (host === undefined || !allows(host.rights, access)) return undefined;
+  const bytes = sizes.findLast((size) => size <= Math.min(limits.maxBytes, host.bytes)) ?? sizes[0];
+  const start = down(ipa, bytes);
+  const output = host.output + (down(limits.ipa, bytes) - host.start);
+  return { start, end: start + bytes, output, rights: both(host.rights, limits), tag: limits.level ?? 0 };
+}
+
 const down = (at: number, bytes: number): number => Math.floor(at / bytes) * bytes;
 
-/** Shadows as lists of leaves, and the host's own mapping as a function. It keeps what it is asked for. */
-export class Host implements HostStage2 {
+/** Shadows as lists of leaves. It keeps what it is asked for. */
+export class Host implements ShadowHost {
   readonly shadows: Leaf[][] = [];
   readonly calls: Call[] = [];
 
-  /** @param sizes of the host's leaves, bytes, smallest first */
-  constructor(
-    readonly sizes: readonly number[],
-    readonly maps: (ipa: number) => HostLeaf | undefined,
-  ) {}
+  constructor(readonly options: Pick<HostOptions, 'sizes' | 'maps'>) {}
 
   /** What was asked since the last time. */
   drain(): readonly Call[] {
@@ -115,18 +148,21 @@ export class Host implements HostStage2 {
     return this.shadows[context].find(({ start, end }) => ipa >= start && ipa < end);
   }
 
-  /**
-   * Maps what a decision says, as KVM does: at most the guest hypervisor's size and the host's, of the host's sizes, with the rights that both leave. False:
-   * the host has nothing there, or does not let the access through itself.
-   */
-  map(context: number, ipa: number, limits: ShadowLimits, access: Access): boolean {
-    const host = this.maps(limits.ipa);
-    if (host === undefined || !allows(host.rights, access)) return false;
-    const bytes = this.sizes.findLast((size) => size <= Math.min(limits.maxBytes, host.bytes)) ?? this.sizes[0];
-    const start = down(ipa, bytes);
-    const output = host.output + (down(limits.ipa, bytes) - host.start);
-    const kept = this.shadows[context].filter((leaf) => leaf.end <= start || leaf.start >= start + bytes);
-    this.shadows[context] = [...kept, { start, end: start + bytes, output, rights: both(host.rights, limits), tag: limits.level ?? 0 }];
+  enter(): void {
+    // Lists know no vCPUs.
+  }
+
+  attempt(_vcpu: number, context: number, ipa: number, access: Access): Attempt {
+    const leaf = this.leafAt(context, ipa);
+    if (leaf === undefined || !allows(leaf.rights, access)) return { kind: 'fault', permission: leaf !== undefined };
+    return { kind: 'reached', output: leaf.output + (ipa - leaf.start), rights: leaf.rights, bytes: leaf.end - leaf.start, tag: leaf.tag };
+  }
+
+  map(_vcpu: number, context: number, ipa: number, limits: ShadowLimits, access: Access): boolean {
+    const leaf = leafFor(this.options, ipa, limits, access);
+    if (leaf === undefined) return false;
+    const kept = this.shadows[context].filter(({ start, end }) => end <= leaf.start || start >= leaf.end);
+    this.shadows[context] = [...kept, leaf];
     return true;
   }
 }

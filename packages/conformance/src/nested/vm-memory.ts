@@ -21,7 +21,8 @@ export class VmMemory implements GuestMemory {
 
   read(at: number, into: Uint8Array): boolean {
     if (this.holes.some((hole) => inside(hole, at))) return false;
-    for (let i = 0; i < into.length; i++) into[i] = Number((this.word(at + i) >> BigInt(8 * ((at + i) % 8))) & 0xffn);
+    if (into.length === 8 && at % 8 === 0) new DataView(into.buffer, into.byteOffset).setBigUint64(0, this.word(at), true);
+    else for (let i = 0; i < into.length; i++) into[i] = Number((this.word(at + i) >> BigInt(8 * ((at + i) % 8))) & 0xffn);
     return true;
   }
 

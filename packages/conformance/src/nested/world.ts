@@ -2,8 +2,8 @@ import type { NestedState } from '@granule/contract';
 import { entrySpan, type Granule, type Level } from '@granule/geometry';
 import { hex } from '@granule/geometry/bits';
 import { ensure } from '../law.js';
-import { flat, HOST_OFFSET, NestedBench, type GuestStage2, type NestedSubject, type Reach } from './bench.js';
-import { ALL, allows, both, type Access, type HostLeaf, type Rights } from './host.js';
+import { flat, guestOf, HOST_OFFSET, NestedBench, type GuestStage2, type NestedSubject, type Reach } from './bench.js';
+import { ALL, allows, both, type Access, type HostLeaf, type HostOptions, type Rights, type ShadowHost } from './host.js';
 import { byIpa, stage2Off, vttbrOf, type Vtcr } from './registers.js';
 import { PLACES, stepText, TABLES, TARGETS, VCPUS, WORLD_GUESTS, type NestedStep } from './steps.js';
 
@@ -13,6 +13,8 @@ export interface WorldOptions {
   readonly hostGranule: Granule;
   /** VTCR_EL2.HA. */
   readonly ha?: boolean;
+  /** Who holds the shadows, and accesses memory through them; default lists. */
+  readonly shadows?: (options: HostOptions) => ShadowHost;
 }
 
 const GiB = 2 ** 30;
@@ -51,7 +53,10 @@ export class World {
     const { granule, hostGranule, ha = false } = options;
     this.#options = options;
     const page = entrySpan(hostGranule, 3);
-    this.bench = new NestedBench(subject, { guest: { hostGranule }, vcpus: VCPUS, sizes: [page, entrySpan(hostGranule, 2)], maps: (ipa) => this.hostLeaf(ipa) });
+    const sizes = [page, entrySpan(hostGranule, 2)];
+    const maps = (ipa: number): HostLeaf | undefined => this.hostLeaf(ipa);
+    const shadows = options.shadows?.({ sizes, maps, guest: guestOf(subject.backend, { hostGranule }) });
+    this.bench = new NestedBench(subject, { guest: { hostGranule }, vcpus: VCPUS, sizes, maps, ...(shadows && { shadows }) });
     const vtcr: Vtcr = { granule, inputBits: 40, startLevel: START[granule], ha };
     this.#stage2 = Array.from({ length: TABLES }, (_, table) => this.bench.stage2(vtcr, { root: (8 + table) * GiB }));
     this.#now = Array.from({ length: TABLES }, (_, table) => Array.from({ length: PLACES }, (__, place) => this.#start(table, place)));
@@ -180,11 +185,11 @@ export class World {
     const possible = this.#possible(guest, at).map((entry) => this.#composed(entry, at));
     const outputs = possible.map((each) => each?.output);
     if (reach.kind === 'reached') {
-      const { output, leaf } = reach;
+      const { output, rights } = reach;
       ensure('composition.address', outputs.includes(output), () => this.#elsewhere(output, outputs));
       const fits = possible.some((each) => each?.output === output && allows(each.rights, access));
       ensure('composition.rights', fits, () => `A ${access.type} is let through that one of the two stages denies.`);
-      const within = possible.some((each) => each !== undefined && each.output === output && within2(leaf.rights, each.rights));
+      const within = rights === undefined || possible.some((each) => each?.output === output && isWithin(rights, each.rights));
       ensure('composition.more-rights', within, () => 'The shadow permits more than both stages do.');
       return;
     }
@@ -212,6 +217,6 @@ export class World {
   }
 }
 
-function within2(has: Rights, may: Rights): boolean {
+function isWithin(has: Rights, may: Rights): boolean {
   return (!has.read || may.read) && (!has.write || may.write) && (!has.executeEl1 || may.executeEl1) && (!has.executeEl0 || may.executeEl0);
 }
