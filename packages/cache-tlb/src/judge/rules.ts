@@ -105,8 +105,8 @@ export const RULES = {
 export type RuleId = keyof typeof RULES;
 
 /**
- * Rules that take a model of TLBs and caches to decide. The judge does not look for them: it passes on what such a model reports, as a
- * fault of type `tlb-conflict` or as the `mismatch` of an access.
+ * Rules about what an access got. A model of the hardware reports them, as a fault of type `tlb-conflict` or as the `mismatch` of an access; those about
+ * bytes the judge also looks for itself, in accesses without one.
  */
 export const REPORTED_RULES = {
   'tlb.conflict': {

@@ -42,10 +42,10 @@ export class CacheOperations {
     const { witness } = this.machine;
     const line = (caches: CacheHierarchy): number => (operation === 'IVAU' ? -1 : pa - (pa % caches.lineBytes));
     this.#issue(line, policy.share === 'non', (caches, event) => {
-      let lost = false;
-      if (operation === 'IVAU') invalidateInstructionLine(caches, this.pe, va, pa, policy);
-      else lost = maintainData(caches, this.pe, operation, pa, policy);
-      witness?.maintained(pa, event, lost);
+      if (operation === 'IVAU') {
+        invalidateInstructionLine(caches, this.pe, va, pa, policy);
+        witness?.invalidated(pa, event);
+      } else witness?.maintained(pa, event, maintainData(caches, this.pe, operation, pa, policy));
     });
   }
 

@@ -49,9 +49,9 @@ const BAD: readonly (readonly [string, number, number, number])[] = [
   ['use.before-isb', 9, 11, 0x5000],
   ['tlb.conflict', 9, 11, 0x4000],
   ['data.stale-read', 9, 10, 0x80004000],
-  ['data.lost-dirty-line', 9, 10, 0x80004000],
-  ['code.stale-instructions', 9, 10, 0x80004000],
-  ['cache.set-way-not-enough', 9, 10, 0x80004000],
+  ['data.lost-dirty-line', 10, 12, 0x80004000],
+  ['code.stale-instructions', 9, 13, 0x80004000],
+  ['cache.set-way-not-enough', 10, 12, 0x80004000],
 ];
 
 describe('the log that breaks the rule', () => {
@@ -64,6 +64,18 @@ describe('the log that breaks the rule', () => {
 describe('the log that keeps the rule', () => {
   it.each(BAD.map(([rule]) => rule))('%s', (rule) => {
     expect(verdictOf(`${rule}.good`).violations).toEqual([]);
+  });
+});
+
+describe('what a model of the hardware reports is passed on, with its cause', () => {
+  it.each([
+    ['data.stale-read', 9],
+    ['data.lost-dirty-line', 10],
+    ['code.stale-instructions', 9],
+    ['cache.set-way-not-enough', 10],
+  ])('%s', (rule, cause) => {
+    const { violations } = verdictOf(`reported.${rule}`);
+    expect(violations.map((each) => [each.rule.id, each.cause, each.exposed, each.address])).toEqual([[rule, cause, 11, 0x80004000]]);
   });
 });
 
