@@ -37,7 +37,7 @@ export class Bytes {
 
   /** CTR_EL0: IDC is bit 28, DIC bit 29 (DDI 0487 D23.2). */
   identified(ctr: bigint): void {
-    if (this.caches !== 'none') this.caches = { idc: ((ctr >> 28n) & 1n) === 1n, dic: ((ctr >> 29n) & 1n) === 1n };
+    this.caches = { idc: ((ctr >> 28n) & 1n) === 1n, dic: ((ctr >> 29n) & 1n) === 1n };
   }
 
   /** @param at the address by which a table translates the access */

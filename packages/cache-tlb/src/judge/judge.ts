@@ -12,8 +12,8 @@ export interface JudgeOptions {
   /** What the descriptors of a table mean, asked when it is installed; see `contextFormats` for tables whose event says it. */
   readonly format: (context: ContextEffect) => Outcome<Format>;
   /**
-   * What caches need of software: CTR_EL0.IDC and DIC, both clear by default, or `none` for a machine without caches, where no rule about bytes is sought. A
-   * `register` event that tells CTR_EL0 takes its place.
+   * What caches need of software (CTR_EL0.IDC and DIC), or `none` for a machine without caches, where no rule about bytes is sought. Left out, nothing is
+   * asked of code until a `register` event tells CTR_EL0, which always takes the place of this.
    */
   readonly caches?: JudgedCaches;
 }
@@ -37,7 +37,7 @@ export class Judge implements EffectSink {
   private readonly tables: Tables;
   private readonly installations: Installations;
 
-  constructor({ format, caches = { idc: false, dic: false } }: JudgeOptions) {
+  constructor({ format, caches = { idc: true, dic: true } }: JudgeOptions) {
     this.bytes = new Bytes(this.ledger, this.pages, caches);
     this.invalidations = new Invalidations(this.ledger, this.bytes);
     this.tables = new Tables(this.ledger, this.pages, this.invalidations);
@@ -79,6 +79,11 @@ export class Judge implements EffectSink {
         if (effect.name === 'CTR_EL0') this.bytes.identified(effect.value);
         break;
     }
+  }
+
+  /** Events so far. */
+  get events(): number {
+    return this.ledger.event;
   }
 
   /** The verdict so far; nothing that is still owed counts. */

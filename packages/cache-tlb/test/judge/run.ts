@@ -7,7 +7,7 @@ import { createPageTable, type GranulePageTable } from '@granule/pgtable';
 import { contextFormats, createJudge, type Judge, type Verdict } from '../../src/index.js';
 
 export const formats = contextFormats({ armv8 });
-export const newJudge = (): Judge => createJudge({ format: formats });
+export const newJudge = (): Judge => createJudge({ format: formats, caches: { idc: false, dic: false } });
 
 const MAIR = 0xff44_0c04_00ffn;
 
