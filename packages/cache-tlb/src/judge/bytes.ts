@@ -28,6 +28,8 @@ export class Bytes {
   readonly #setWay = new Map<number, number>();
   readonly #synchronised = new Map<number, number>();
   readonly #pes = new Set<number>();
+  /** The operation at hand is a loop with its barriers. */
+  #whole = false;
 
   constructor(
     private readonly ledger: Ledger,
@@ -67,6 +69,8 @@ export class Bytes {
   maintain({ op, bytes }: CmoEffect, pe: number, address: number): void {
     if (this.caches === 'none' || this.#lines.isEmpty) return;
     this.#pes.add(pe);
+    this.#whole = bytes > LINE_BYTES;
+    if (this.#whole && op === 'ic-ivau') this.isb(pe);
     const each = (visit: (write: Written) => void, from = address, to = address + bytes): void => {
       this.#lines.visit(from, to, ({ writes }) => {
         writes.forEach(visit);
@@ -202,9 +206,10 @@ export class Bytes {
     else write.fetchable = this.#step(pe);
   }
 
-  /** Issued now; complete by the next DSB of its PE. */
+  /** Issued now; complete by the next DSB of its PE. Over several lines it is a loop that ends in its own (Linux: dcache_by_line_op, invalidate_icache_by_line). */
   #step(pe: number): Step {
-    const step: Step = { event: this.ledger.event, pe, reach: -1 };
+    const step: Step = { event: this.ledger.event, pe, reach: this.#whole ? 1 : -1 };
+    if (this.#whole) return step;
     const waiting = this.#waiting.get(pe);
     if (waiting === undefined) this.#waiting.set(pe, [step]);
     else waiting.push(step);
