@@ -56,7 +56,7 @@ export class Diagnosis {
       const rule = rules[0];
       const finding = (id: RuleId): Finding => ({ rule: id, cause: issue.event, believed: issue.completed });
       if (rules.length === 0) {
-        return finding('tlbi.before-dsb');
+        return finding(obligation.kind === 'leaves' && ordered(issue, obligation) ? 'tlbi.leaves-too-early' : 'tlbi.before-dsb');
       }
       if (rules.length > 1 || !ordered(issue, obligation) || isUnrelated(issue, obligation)) {
         continue;

@@ -1,4 +1,4 @@
-import type { EntryEffect, TlbiEffect } from '@granule/contract';
+import { levelIndex, type EntryEffect, type TlbiEffect } from '@granule/contract';
 import { TLBI_OPERATIONS } from '../tlb/operations.js';
 import type { Barriers } from './barriers.js';
 import type { Bytes } from './bytes.js';
@@ -101,7 +101,7 @@ export class Invalidations {
 function advance(obligation: Obligation, issue: Issue, barriers: Barriers): void {
   const domain = domainOf(issue);
   const waits = obligation.phase === PHASE.owed || obligation.phase === PHASE.issued;
-  if (!waits || obligation.ordered < Math.min(1, domain) || !removes(issue, obligation)) {
+  if (!waits || obligation.ordered < Math.min(1, domain) || !removes(issue, obligation) || letsIn(issue, obligation)) {
     return;
   }
   obligation.phase = PHASE.issued;
@@ -109,4 +109,11 @@ function advance(obligation: Obligation, issue: Issue, barriers: Barriers): void
   obligation.combined = issue.operation.stage1;
   issue.hits++;
   barriers.advanced(obligation, domain);
+}
+
+/** Leaves of a removed table: a walk cache that still has the table's own entry finds them again. */
+export function letsIn(issue: Issue, { context, kind, start, level }: Obligation): boolean {
+  const table = kind === 'leaves' ? context.owedFor(start, levelIndex(level)) : undefined;
+  const isHeld = table !== undefined && (table.phase === PHASE.owed || table.phase === PHASE.issued);
+  return isHeld && !removes(issue, table);
 }

@@ -39,6 +39,11 @@ export const RULES = {
     clause: OPERATIONS,
     sentence: 'A table entry was removed, and the operation invalidates last-level entries alone: a walk cache may keep the table.',
   },
+  'tlbi.leaves-too-early': {
+    clause: MAINTENANCE,
+    sentence:
+      'The leaves below a removed table were invalidated before the invalidation of its own entry was complete: a walk cache that has it lets them in again.',
+  },
   'tlbi.wrong-vmid': {
     clause: `${MAINTENANCE}; ${OPERATIONS}`,
     sentence: 'The invalidation was issued under another VMID than that of the table.',

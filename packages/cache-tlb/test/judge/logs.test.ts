@@ -37,6 +37,7 @@ const BAD: readonly (readonly [string, number, number, number])[] = [
   ['tlbi.range-too-small', 10, 15, 0x200000],
   ['tlbi.last-level-only', 18, 23, 0x0],
   ['tlbi.wrong-asid', 12, 15, 0x4000],
+  ['tlbi.leaves-too-early', 12, 17, 0x0],
   ['tlbi.wrong-regime', 12, 15, 0x4000],
   ['permission.not-invalidated', 9, 11, 0x4000],
   ['table.freed-while-linked', 6, 9, 0x40003000],
