@@ -1,5 +1,6 @@
 export { contextFormats } from './judge/context-format.js';
-export { createJudge, Judge, type JudgedCaches, type JudgeOptions } from './judge/judge.js';
+export { createJudge, Judge, type JudgeOptions } from './judge/judge.js';
+export type { JudgedCaches } from './judge/bytes.js';
 export { REPORTED_RULES, ruleOf, RULES, type ReportedRuleId, type RuleId } from './judge/rules.js';
 export { verdictText, violationText, type Verdict, type Violation } from './judge/verdict.js';
 export { allSetWays, ccsidr, clidr, ctr, dczid, decodeSetWay, encodeSetWay, shapeOfCcsidr } from './cache/geometry.js';

@@ -1,11 +1,12 @@
 import type { Command } from '@granule/conformance';
 import { expandEffect } from '@granule/conformance';
 import { AdversarialTlb, contextFormats, createJudge, Machine, TLBI_OPERATIONS, type Choose, type Pe, type PeAnswer, type TlbiOperation } from '@granule/cache-tlb';
-import type { Backend, ContextFormat, Effect, EffectSink, Features, Format, Outcome, Registers, TlbiEffect } from '@granule/contract';
+import type { AttributeRequest, Backend, ContextFormat, Effect, EffectSink, Features, Format, Outcome, Registers, TlbiEffect } from '@granule/contract';
 import { entrySpan, tableGeometry, type Granule, type Level } from '@granule/geometry';
 import { createTableArena, SparseMemory } from '@granule/memory';
 import { context, createTranslation, readerMemory, translate, type Access, type Context } from '@granule/mmu';
 import { createPageTable, type GranulePageTable } from '@granule/pgtable';
+import { hypMap, hypUnmap } from '@granule/pgtable/hyp';
 
 export function must<T>(outcome: Outcome<T>): T {
   if (outcome.kind !== 'done') throw new Error(outcome.sentence);
@@ -24,11 +25,13 @@ export interface Setup {
   readonly iaBits: number;
   readonly startLevel: Level;
   readonly features: Partial<Pick<Features, 'bbm' | 'ttl' | 'tlbirange'>>;
+  /** `linux`: the operations as Linux does them; `hyp`: map and unmap by the rules of EL2 tables. Default: exact. */
+  readonly by?: 'linux' | 'hyp';
 }
 
-export function setupName({ backend, regime, granule, iaBits, features }: Setup): string {
+export function setupName({ backend, regime, granule, iaBits, features, by }: Setup): string {
   const named = Object.entries(features).flatMap(([name, value]) => (value === true || (value !== 0 && value !== false) ? [name] : []));
-  return [backend.name, regime, granule, `${iaBits} bits`, ...named].join(' ');
+  return [backend.name, regime, granule, `${iaBits} bits`, ...named, ...(by === undefined ? [] : [by])].join(' ');
 }
 
 const isArmv7 = ({ backend }: Setup): boolean => backend.name === 'armv7-lpae';
@@ -197,6 +200,11 @@ export class Oracle {
   }
 }
 
+function hypAttributes({ write, memory }: AttributeRequest): AttributeRequest {
+  const executable = write === false && memory === 'normal';
+  return { write: !executable, px: executable, ux: executable, ...(memory !== undefined && { memory }) };
+}
+
 /** What an access came to, as the oracle puts it. */
 export function resultOf(answer: PeAnswer): string {
   if (answer.kind === 'done') return `to 0x${answer.output.toString(16)}`;
@@ -230,7 +238,7 @@ export class Rig {
     must(memory.add([{ pa: 0, bytes: 2 ** oaBits(setup), fileBytes: 0, source: { size: 0, read: () => 0 }, offset: 0 }]));
     const choose: Choose = (count) => Math.floor(next() * count);
     const pes = [0, 1].map(() => ({ registers: {}, tlb: new AdversarialTlb() }));
-    this.judge = createJudge({ format: contextFormats({ [backend.name]: backend }) });
+    this.judge = createJudge({ format: contextFormats({ [backend.name]: backend }), caches: 'none' });
     const listener: EffectSink = {
       effect: (effect) => {
         this.log.push(effect);
@@ -253,13 +261,25 @@ export class Rig {
 
   /** As the caller of a page table: what the table leaves to it is done here. */
   perform(command: Command): void {
+    if (this.setup.by === 'hyp') this.#hyp(command);
+    else this.#perform(command);
+    this.enterGuest();
+  }
+
+  /** EL2 tables are mapped and unmapped, and nothing else; a mapping is writable or executable. */
+  #hyp(command: Command): void {
+    if (command.op === 'map') hypMap(this.table, command.ia, command.size, command.output, hypAttributes(command.attributes));
+    else if (command.op === 'unmap') hypUnmap(this.table, command.ia, command.size);
+  }
+
+  #perform(command: Command): void {
     const { table } = this;
     switch (command.op) {
       case 'map':
         this.#map(command);
         break;
       case 'unmap':
-        table.unmap(command.ia, command.size, command.options);
+        this.#unmap(command);
         break;
       case 'write-protect':
         table.writeProtect(command.ia, command.size);
@@ -276,7 +296,7 @@ export class Rig {
         if (command.add.px === false || command.add.ux === false) this.#flush();
         break;
       case 'split':
-        table.split(command.ia, command.size, { budget: table.memory.free, ...(command.toLevel !== undefined && { toLevel: command.toLevel }) });
+        table.split(command.ia, command.size, { ...this.#mode(), budget: table.memory.free, ...(command.toLevel !== undefined && { toLevel: command.toLevel }) });
         break;
       case 'merge':
         table.merge(command.ia, command.size);
@@ -291,7 +311,6 @@ export class Rig {
       case 'query':
         break;
     }
-    this.enterGuest();
   }
 
   /** PE 0 returns to its guest: KVM completes its stores, and the exception return synchronises the context. */
@@ -351,9 +370,21 @@ export class Rig {
     if (this.next() < often) other.speculate({ ...this.#access('read'), address: BigInt(this.#oracle.samples[0].ia) });
   }
 
+  /** Deferred, Linux invalidates the range asked for and takes whole blocks away, so the caller asks for whole blocks. */
+  #unmap({ ia, size, options }: Command & { readonly op: 'unmap' }): void {
+    const { pageShift, stride } = this.format.geometry;
+    const largest = this.setup.by === 'linux' && options?.tlbi === 'deferred' ? 2 ** (pageShift + 2 * stride) : 1;
+    const start = Math.floor(ia / largest) * largest;
+    this.table.unmap(start, Math.ceil((ia + size) / largest) * largest - start, { ...options, ...this.#mode() });
+  }
+
+  #mode(): { readonly mode?: 'linux' } {
+    return this.setup.by === 'linux' ? { mode: 'linux' } : {};
+  }
+
   #map({ ia, size, output, attributes, options, prepared }: Command & { readonly op: 'map' }): void {
-    if (prepared === undefined) {
-      this.table.map(ia, size, output, attributes, options);
+    if (prepared === undefined || this.setup.by === 'linux') {
+      this.table.map(ia, size, output, attributes, { ...options, ...this.#mode() });
       return;
     }
     const outcome = this.table.prepareMap(ia, size, output, attributes, options);

@@ -61,9 +61,10 @@ function breakEntry(t: Table, word: number, level: Level, address: InputAddress,
   if (format.stage === 2) {
     emitSteps(t, format.tlbi.range, address, undefined, span);
   } else if (level === 2) {
-    // The range operation of stage 1 is for last-level entries alone: the table's own entry needs the other kind.
-    emitSteps(t, format.tlbi.range, address, undefined, span);
+    // The range operation of stage 1 is for last-level entries alone: the table's own entry needs the other kind, and first, since a walk cache that has it
+    // lets the leaves below in again.
     emitSteps(t, format.tlbi.table, address, undefined, span);
+    emitSteps(t, format.tlbi.range, address, undefined, span);
   } else {
     // Walk caches may hold entries of every table below, and no operation names them but one by one.
     emitSteps(t, format.tlbi.all, address, undefined, span);

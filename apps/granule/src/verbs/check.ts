@@ -21,10 +21,10 @@ Example:
 
 export function command(): Command {
   return new Command('check')
-    .summary('judges an event log: is every TLB maintenance sequence complete and in order')
+    .summary('judges an event log: is all TLB and cache maintenance complete and in order')
     .description(
       'Judges an event log (granule-events/1, gzip accepted): break-before-make, TLB invalidations and their barriers, pages and tags ' +
-        'that are used again. The verdict is the last line. Exit code 1 where a rule is broken.',
+        'that are used again; stale data and instructions. Code is taken to need DC CVAU and IC unless the log tells CTR_EL0. The verdict is the last line. Exit code 1 where a rule is broken.',
     )
     .argument('<EVENTS>', 'the log; event n is its line n + 1')
     .option('--json', 'print JSON')
@@ -33,7 +33,7 @@ export function command(): Command {
 }
 
 function run(path: string, options: Options): void {
-  const judge = createJudge({ format: contextFormats(BACKENDS) });
+  const judge = createJudge({ format: contextFormats(BACKENDS), caches: { idc: false, dic: false } });
   const position = { line: 0 };
   const outcome = readEventLog(opened(path), judge, position);
   if (outcome.kind !== 'done') {

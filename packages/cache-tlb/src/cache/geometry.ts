@@ -69,7 +69,7 @@ export function clidr({ outer, idc }: Identified): bigint {
 }
 
 /** CTR_EL0: line sizes in words, L1Ip VIPT or PIPT, IDC, DIC. */
-export function ctr({ lineBytes, instructionIndex, idc, dic }: Identified): bigint {
+export function ctr({ lineBytes, instructionIndex, idc, dic }: Pick<Identified, 'lineBytes' | 'instructionIndex' | 'idc' | 'dic'>): bigint {
   const words = BigInt(Math.log2(lineBytes / 4));
   const policy = instructionIndex === 'virtual' ? 0b10n : 0b11n;
   const flags = (idc ? 1n << 28n : 0n) | (dic ? 1n << 29n : 0n);

@@ -10,8 +10,9 @@ interface Written {
   readonly known: Uint8Array;
   /** The last write that left the line dirty. */
   dirtied: number;
-  /** The last maintenance by address. */
+  /** The last DC by address, and the last IC. */
   maintained: number;
+  invalidated: number;
   /** The last operation that dropped the line dirty. */
   lost: number;
 }
@@ -47,12 +48,18 @@ export class Witness {
     }
   }
 
-  /** DC or IC by address; `lost`: a dirty line went by it. */
+  /** DC by address; `lost`: a dirty line went by it. */
   maintained(pa: number, event: number, lost: boolean): void {
     const line = this.#lines.get(this.#start(pa));
     if (line === undefined) return;
     line.maintained = event;
     if (lost) line.lost = event;
+  }
+
+  /** IC IVAU. */
+  invalidated(pa: number, event: number): void {
+    const line = this.#lines.get(this.#start(pa));
+    if (line !== undefined) line.invalidated = event;
   }
 
   /** An operation by set/way, on one PE, of level 1 or 2; `lost`: the line that went dirty, −1: none. */
@@ -92,7 +99,7 @@ export class Witness {
     const [isClean, isSomewhere] = this.#whereabouts(pe, start, offset, byte);
     if (fetch && isSomewhere) {
       // Behind the instruction cache all is well: what was to invalidate it is to blame, else nothing did.
-      return { rule: 'code.stale-instructions', cause: isClean ? after(Math.max(line.maintained, this.#instructions)) : wrote };
+      return { rule: 'code.stale-instructions', cause: isClean ? after(Math.max(line.invalidated, this.#instructions)) : wrote };
     }
     if (!isSomewhere) {
       const earlier = line.dirtied > 0 && line.dirtied < wrote ? line.dirtied : wrote;
@@ -131,7 +138,7 @@ export class Witness {
     let line = this.#lines.get(start);
     if (line === undefined) {
       const { lineBytes } = this.#caches;
-      line = { bytes: new Uint8Array(lineBytes), by: new Uint32Array(lineBytes), known: new Uint8Array(lineBytes), dirtied: 0, maintained: 0, lost: 0 };
+      line = { bytes: new Uint8Array(lineBytes), by: new Uint32Array(lineBytes), known: new Uint8Array(lineBytes), dirtied: 0, maintained: 0, invalidated: 0, lost: 0 };
       this.#lines.set(start, line);
     }
     return line;

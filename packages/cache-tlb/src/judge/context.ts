@@ -11,6 +11,8 @@ export class Context {
   readonly root: number;
   readonly vmid: number | undefined;
   readonly asid: number | undefined;
+  /** FEAT_S2FWB is in force. */
+  readonly forcesWriteBack: boolean;
   readonly pageBytes: number;
   readonly tableEntries: number;
   /** Bytes that one entry covers, and the type of leaf and table entries, by level index. */
@@ -38,6 +40,7 @@ export class Context {
     this.root = effect.root;
     this.vmid = effect.vmid;
     this.asid = effect.asid;
+    this.forcesWriteBack = effect.format?.fwb === true;
     this.onlyPe = effect.pe;
     this.installed.add(effect.pe);
     this.pageBytes = GRANULES[granule].pageBytes;

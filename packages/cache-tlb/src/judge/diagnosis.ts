@@ -56,7 +56,7 @@ export class Diagnosis {
       const rule = rules[0];
       const finding = (id: RuleId): Finding => ({ rule: id, cause: issue.event, believed: issue.completed });
       if (rules.length === 0) {
-        return finding('tlbi.before-dsb');
+        return finding(obligation.kind === 'leaves' && ordered(issue, obligation) ? 'tlbi.leaves-too-early' : 'tlbi.before-dsb');
       }
       if (rules.length > 1 || !ordered(issue, obligation) || isUnrelated(issue, obligation)) {
         continue;
@@ -100,7 +100,7 @@ function ordered(issue: Issue, obligation: Obligation): boolean {
  * Stage 1 of the VMID after an invalidation by IPA that is not there; a range far from the entry, or another regime's operation elsewhere.
  */
 function isUnrelated(issue: Issue, obligation: Obligation): boolean {
-  if (isStage1OfVmid(issue) && obligation.context.format.stage === 2) {
+  if (isStage1OfVmid(issue) && issue.operation.stage2 === false && obligation.context.format.stage === 2) {
     return true;
   }
   const { target } = issue.operation;

@@ -1,6 +1,7 @@
-import type { EntryEffect, TlbiEffect } from '@granule/contract';
+import { levelIndex, type EntryEffect, type TlbiEffect } from '@granule/contract';
 import { TLBI_OPERATIONS } from '../tlb/operations.js';
 import type { Barriers } from './barriers.js';
+import type { Bytes } from './bytes.js';
 import type { Context } from './context.js';
 import { domainOf, forEachNamed, hitsRegime, hitsVmid, isStage1OfVmid, reaches, removes, type Issue } from './coverage.js';
 import type { Ledger } from './ledger.js';
@@ -11,25 +12,31 @@ export class Invalidations {
   /** What is owed for retired tables, by tag. */
   readonly tags = new Map<string, Obligation>();
 
-  constructor(private readonly ledger: Ledger) {}
+  constructor(
+    private readonly ledger: Ledger,
+    private readonly bytes: Bytes,
+  ) {}
 
-  /** @param offset added to the address of an invalidation: the entry's place in its run, bytes */
-  maintain(effect: EntryEffect, pe: number, offset: number): void {
+  /** @param offset, entries the entry's place in its run, in bytes of input address and in entries: how far addresses have moved */
+  maintain(effect: EntryEffect, pe: number, offset: number, entries: number): void {
     this.ledger.tick++;
     switch (effect.type) {
       case 'dsb': {
         const barriers = this.ledger.barriers(pe);
         barriers.dsb(effect.domain, (obligation) => this.completed(obligation, barriers));
         this.ledger.diagnosis.waited(pe, this.ledger.tick);
+        this.bytes.dsb(pe, effect.domain);
         break;
       }
       case 'isb':
         this.ledger.barriers(pe).isb();
+        this.bytes.isb(pe);
         break;
       case 'tlbi':
         this.invalidate(effect, pe, offset);
         break;
       case 'cmo':
+        this.bytes.maintain(effect, pe, effect.address + entries * effect.bytes);
         break;
     }
   }
@@ -94,7 +101,7 @@ export class Invalidations {
 function advance(obligation: Obligation, issue: Issue, barriers: Barriers): void {
   const domain = domainOf(issue);
   const waits = obligation.phase === PHASE.owed || obligation.phase === PHASE.issued;
-  if (!waits || obligation.ordered < Math.min(1, domain) || !removes(issue, obligation)) {
+  if (!waits || obligation.ordered < Math.min(1, domain) || !removes(issue, obligation) || letsIn(issue, obligation)) {
     return;
   }
   obligation.phase = PHASE.issued;
@@ -102,4 +109,11 @@ function advance(obligation: Obligation, issue: Issue, barriers: Barriers): void
   obligation.combined = issue.operation.stage1;
   issue.hits++;
   barriers.advanced(obligation, domain);
+}
+
+/** Leaves of a removed table: a walk cache that still has the table's own entry finds them again. */
+export function letsIn(issue: Issue, { context, kind, start, level }: Obligation): boolean {
+  const table = kind === 'leaves' ? context.owedFor(start, levelIndex(level)) : undefined;
+  const isHeld = table !== undefined && (table.phase === PHASE.owed || table.phase === PHASE.issued);
+  return isHeld && !removes(issue, table);
 }

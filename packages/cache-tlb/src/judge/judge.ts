@@ -1,22 +1,22 @@
 import type { ContextEffect, Effect, EffectSink, Format, Outcome } from '@granule/contract';
+import { Bytes, type JudgedCaches } from './bytes.js';
 import { Installations } from './installations.js';
 import { Invalidations } from './invalidations.js';
 import { Ledger } from './ledger.js';
+import { TablePages } from './table-pages.js';
 import { Tables } from './tables.js';
-import { Uses } from './uses.js';
+import { addressOf, Uses } from './uses.js';
 import type { Verdict } from './verdict.js';
 
 export interface JudgeOptions {
   /** What the descriptors of a table mean, asked when it is installed; see `contextFormats` for tables whose event says it. */
   readonly format: (context: ContextEffect) => Outcome<Format>;
   /**
-   * What caches need of software: CTR_EL0.IDC and DIC, both clear by default, or `none` for a machine without caches, where no rule about bytes is sought. A
-   * `register` event that tells CTR_EL0 takes its place.
+   * What caches need of software (CTR_EL0.IDC and DIC), or `none` for a machine without caches, where no rule about bytes is sought. Left out, nothing is
+   * asked of code until a `register` event tells CTR_EL0, which always takes the place of this.
    */
   readonly caches?: JudgedCaches;
 }
-
-export type JudgedCaches = 'none' | { readonly idc: boolean; readonly dic: boolean };
 
 /**
  * Finds broken maintenance in a stream of effects, live or from a log. Removing or changing a valid entry of an installed table makes an
@@ -30,13 +30,18 @@ export type JudgedCaches = 'none' | { readonly idc: boolean; readonly dic: boole
  */
 export class Judge implements EffectSink {
   private readonly ledger = new Ledger();
-  private readonly invalidations = new Invalidations(this.ledger);
-  private readonly tables = new Tables(this.ledger, this.invalidations);
+  private readonly pages = new TablePages();
   private readonly uses = new Uses(this.ledger);
+  private readonly bytes: Bytes;
+  private readonly invalidations: Invalidations;
+  private readonly tables: Tables;
   private readonly installations: Installations;
 
-  constructor({ format }: JudgeOptions) {
-    this.installations = new Installations(this.ledger, this.invalidations, this.tables.pages, format);
+  constructor({ format, caches = { idc: true, dic: true } }: JudgeOptions) {
+    this.bytes = new Bytes(this.ledger, this.pages, caches);
+    this.invalidations = new Invalidations(this.ledger, this.bytes);
+    this.tables = new Tables(this.ledger, this.pages, this.invalidations);
+    this.installations = new Installations(this.ledger, this.invalidations, this.pages, format);
   }
 
   effect(effect: Effect): void {
@@ -49,7 +54,7 @@ export class Judge implements EffectSink {
       case 'dsb':
       case 'isb':
       case 'cmo':
-        this.invalidations.maintain(effect, effect.pe ?? 0, 0);
+        this.invalidations.maintain(effect, effect.pe ?? 0, 0, 0);
         break;
       case 'take':
         this.tables.take(effect.table);
@@ -65,13 +70,20 @@ export class Judge implements EffectSink {
         break;
       case 'access':
         this.uses.access(effect);
+        this.bytes.access(effect, (context) => addressOf(context, effect));
         break;
       case 'fault':
         this.uses.fault(effect);
         break;
       case 'register':
+        if (effect.name === 'CTR_EL0') this.bytes.identified(effect.value);
         break;
     }
+  }
+
+  /** Events so far. */
+  get events(): number {
+    return this.ledger.event;
   }
 
   /** The verdict so far; nothing that is still owed counts. */

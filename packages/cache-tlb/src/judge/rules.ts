@@ -39,6 +39,11 @@ export const RULES = {
     clause: OPERATIONS,
     sentence: 'A table entry was removed, and the operation invalidates last-level entries alone: a walk cache may keep the table.',
   },
+  'tlbi.leaves-too-early': {
+    clause: MAINTENANCE,
+    sentence:
+      'The leaves below a removed table were invalidated before the invalidation of its own entry was complete: a walk cache that has it lets them in again.',
+  },
   'tlbi.wrong-vmid': {
     clause: `${MAINTENANCE}; ${OPERATIONS}`,
     sentence: 'The invalidation was issued under another VMID than that of the table.',
@@ -105,8 +110,8 @@ export const RULES = {
 export type RuleId = keyof typeof RULES;
 
 /**
- * Rules that take a model of TLBs and caches to decide. The judge does not look for them: it passes on what such a model reports, as a
- * fault of type `tlb-conflict` or as the `mismatch` of an access.
+ * Rules about what an access got. A model of the hardware reports them, as a fault of type `tlb-conflict` or as the `mismatch` of an access; those about
+ * bytes the judge also looks for itself, in accesses without one.
  */
 export const REPORTED_RULES = {
   'tlb.conflict': {

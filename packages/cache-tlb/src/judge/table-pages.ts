@@ -21,6 +21,8 @@ export interface TablePage {
   guard: Obligation | undefined;
   /** Entries that are leaves. */
   leaves: number;
+  /** Its descriptors as they were last written, two halves each; undefined: all zero. */
+  words: Uint32Array | undefined;
   /** Tables below, by index of the entry. */
   readonly children: Map<number, TablePage>;
 }
@@ -43,15 +45,12 @@ export class TablePages {
 
   /** Keeps words written to a page that no installed table uses. */
   keep(pa: number, index: number, words: Uint32Array): void {
-    const end = 2 * index + words.length;
-    let content = this.unlinked.get(pa);
-    if (content === undefined || content.length < end) {
-      const larger = new Uint32Array(Math.max(1024, 2 ** Math.ceil(Math.log2(end))));
-      larger.set(content ?? []);
-      content = larger;
-      this.unlinked.set(pa, content);
-    }
-    content.set(words, 2 * index);
+    this.unlinked.set(pa, withWords(this.unlinked.get(pa), index, words));
+  }
+
+  /** Keeps words written to a page of a table. */
+  rewrite(page: TablePage, index: number, words: Uint32Array): void {
+    page.words = withWords(page.words, index, words);
   }
 
   /** Nothing is known of the page any more. */
@@ -70,7 +69,7 @@ export class TablePages {
   }
 
   /** The page becomes part of a table, with all that its content points to. */
-  link(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'leaves' | 'children'>, made: Made): TablePage {
+  link(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'leaves' | 'words' | 'children'>, made: Made): TablePage {
     const content = this.unlinked.get(pa);
     this.unlinked.delete(pa);
     const page = this.linkedAgain(pa, at) ?? {
@@ -79,6 +78,7 @@ export class TablePages {
       linked: true,
       guard: undefined,
       leaves: 0,
+      words: content,
       children: new Map<number, TablePage>(),
     };
     this.pages.set(pa, page);
@@ -90,7 +90,7 @@ export class TablePages {
   }
 
   /** The page was part of this table for these addresses before, and is so again with what it has below it. */
-  private linkedAgain(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'leaves' | 'children'>): TablePage | undefined {
+  private linkedAgain(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'leaves' | 'words' | 'children'>): TablePage | undefined {
     const page = this.pages.get(pa);
     return page?.context === at.context && page.address === at.address && page.level === at.level
       ? Object.assign(page, { ...at, linked: true, guard: undefined })
@@ -117,6 +117,17 @@ export class TablePages {
       }
     }
   }
+}
+
+function withWords(content: Uint32Array | undefined, index: number, words: Uint32Array): Uint32Array {
+  const end = 2 * index + words.length;
+  let kept = content;
+  if (kept === undefined || kept.length < end) {
+    kept = new Uint32Array(Math.max(1024, 2 ** Math.ceil(Math.log2(end))));
+    kept.set(content ?? []);
+  }
+  kept.set(words, 2 * index);
+  return kept;
 }
 
 /** The page at which the way from the root to this one is cut, itself included; undefined: it can be walked to. */

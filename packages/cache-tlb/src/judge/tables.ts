@@ -8,7 +8,7 @@ import type { Ledger } from './ledger.js';
 import type { Obligation } from './obligation.js';
 import { removedPermissions } from './permissions.js';
 import { ruleOf } from './rules.js';
-import { cutAbove, pendingGuard, TablePages, type TablePage } from './table-pages.js';
+import { cutAbove, pendingGuard, type TablePage, type TablePages } from './table-pages.js';
 
 /** One entry as it was and is. */
 interface Entry {
@@ -24,10 +24,13 @@ interface Entry {
 
 /** Follows descriptor writes and table pages: what they owe, and what they rely on. */
 export class Tables {
-  readonly pages = new TablePages();
   private entry: Entry | undefined;
 
-  constructor(private readonly ledger: Ledger, private readonly invalidations: Invalidations) {}
+  constructor(
+    private readonly ledger: Ledger,
+    private readonly pages: TablePages,
+    private readonly invalidations: Invalidations,
+  ) {}
 
   write(effect: WriteEffect): void {
     const page = this.pages.of(effect.table);
@@ -37,22 +40,25 @@ export class Tables {
       this.writeUnreachable(page, effect, 0, effect.count);
       return;
     }
+    if (reachable) {
+      this.pages.rewrite(page, effect.index, effect.new);
+    }
     const span = page?.context.span[levelIndex(effect.level)] ?? 0;
     for (let i = 0; i < effect.count; i++) {
-      this.maintain(effect.before, pe, i * span);
+      this.maintain(effect.before, pe, i * span, i);
       if (reachable) {
         this.writeEntry(page, this.entryOf(page.context, effect, i, span), pe);
       } else {
         this.writeUnreachable(page, effect, i, i + 1);
       }
-      this.maintain(effect.after, pe, i * span);
+      this.maintain(effect.after, pe, i * span, i);
     }
   }
 
-  private maintain(effects: readonly EntryEffect[] | undefined, pe: number, offset: number): void {
+  private maintain(effects: readonly EntryEffect[] | undefined, pe: number, offset: number, entries: number): void {
     if (effects !== undefined) {
       for (const each of effects) {
-        this.invalidations.maintain(each, each.pe ?? pe, offset);
+        this.invalidations.maintain(each, each.pe ?? pe, offset, entries);
       }
     }
   }
@@ -76,6 +82,8 @@ export class Tables {
     this.ledger.tick += to - from;
     if (page === undefined || !page.context.live) {
       this.pages.keep(effect.table, effect.index + from, effect.new.subarray(2 * from, 2 * to));
+    } else {
+      this.pages.rewrite(page, effect.index + from, effect.new.subarray(2 * from, 2 * to));
     }
   }
 

@@ -10,13 +10,13 @@ export class Uses {
   constructor(private readonly ledger: Ledger) {}
 
   access(effect: AccessEffect): void {
-    const { mismatch, address, pe = 0, ipa, regime } = effect;
+    const { mismatch, address, pe = 0 } = effect;
     const { contexts, event } = this.ledger;
     if (mismatch !== undefined) {
       this.ledger.violate(ruleOf(mismatch.rule), mismatch.cause ?? event, event, effect.output ?? address);
     }
     for (const context of contexts) {
-      const at = addressIn(context, effect, address, regime === 's2' ? address : ipa);
+      const at = addressOf(context, effect);
       if (at !== undefined) {
         this.used(context, at, pe);
         if (context.owed > 0) {
@@ -78,6 +78,10 @@ export class Uses {
 }
 
 /** The address by which this table translates the access; undefined: it does not take part. */
+export function addressOf(context: Context, effect: AccessEffect): number | undefined {
+  return addressIn(context, effect, effect.address, effect.regime === 's2' ? effect.address : effect.ipa);
+}
+
 function addressIn(
   context: Context,
   { vmid, asid, regime }: AccessEffect | FaultEffect,

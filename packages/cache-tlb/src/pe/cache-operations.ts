@@ -37,21 +37,26 @@ export class CacheOperations {
     private readonly pe: number,
   ) {}
 
-  /** DC by address, IC IVAU. @param va where a virtually indexed instruction cache looks */
-  byAddress(operation: DataByAddress | 'IVAU', va: number, pa: number, policy: CachePolicy): void {
+  /**
+   * DC by address, IC IVAU.
+   *
+   * @param va where a virtually indexed instruction cache looks
+   * @param now it is one of a loop that ends in a DSB of its own
+   */
+  byAddress(operation: DataByAddress | 'IVAU', va: number, pa: number, policy: CachePolicy, now = false): void {
     const { witness } = this.machine;
     const line = (caches: CacheHierarchy): number => (operation === 'IVAU' ? -1 : pa - (pa % caches.lineBytes));
-    this.#issue(line, policy.share === 'non', (caches, event) => {
-      let lost = false;
-      if (operation === 'IVAU') invalidateInstructionLine(caches, this.pe, va, pa, policy);
-      else lost = maintainData(caches, this.pe, operation, pa, policy);
-      witness?.maintained(pa, event, lost);
+    this.#issue(line, policy.share === 'non', now, (caches, event) => {
+      if (operation === 'IVAU') {
+        invalidateInstructionLine(caches, this.pe, va, pa, policy);
+        witness?.invalidated(pa, event);
+      } else witness?.maintained(pa, event, maintainData(caches, this.pe, operation, pa, policy));
     });
   }
 
   bySetWay(operation: DataBySetWay, setWay: number, level: number): void {
     const { witness } = this.machine;
-    this.#issue(NO_LINE, true, (caches, event) => {
+    this.#issue(NO_LINE, true, false, (caches, event) => {
       const lost = maintainSetWay(caches, this.pe, operation, setWay, level);
       const lines = [caches.data[this.pe], caches.outer][level];
       if (lines !== undefined) witness?.bySetWay(level + 1, decodeSetWay(setWay, level, lines.shape, caches.lineBytes).set, event, lost);
@@ -61,16 +66,16 @@ export class CacheOperations {
   /** IC IALLU, IC IALLUIS. */
   instructions(inner: boolean): void {
     const { witness } = this.machine;
-    this.#issue(NO_LINE, !inner, (caches, event) => {
+    this.#issue(NO_LINE, !inner, false, (caches, event) => {
       invalidateInstructions(caches, this.pe, inner);
       witness?.instructions(event);
     });
   }
 
-  #issue(line: (caches: CacheHierarchy) => number, local: boolean, act: (caches: CacheHierarchy, event: number) => void): void {
+  #issue(line: (caches: CacheHierarchy) => number, local: boolean, now: boolean, act: (caches: CacheHierarchy, event: number) => void): void {
     const { caches, choose, cacheOrder, events } = this.machine;
     if (caches === undefined) return;
-    if (choose === undefined) act(caches, events + 1);
+    if (choose === undefined || now) act(caches, events + 1);
     else cacheOrder.issue(this.pe, line(caches), local, () => act(caches, events + 1));
   }
 }

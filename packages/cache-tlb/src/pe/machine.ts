@@ -1,5 +1,6 @@
 import type { Backend, Effect, EffectSink, Features, Outcome, Registers, TlbModel, TrapHandler, Words } from '@granule/contract';
 import type { Choices } from '@granule/mmu';
+import { ctr } from '../cache/geometry.js';
 import { CacheHierarchy, type CacheConfig, type MainMemory } from '../cache/hierarchy.js';
 import { CacheOrder } from '../cache/order.js';
 import { cachePolicy, type CachePolicy } from '../cache/policy.js';
@@ -18,6 +19,11 @@ export interface PeOptions {
   readonly outer?: number;
   /** Default: an {@link AdversarialTlb}. */
   readonly tlb?: TlbModel;
+}
+
+/** `events`: how many it has been told, so that causes are named as it counts them; absent: it hears of nothing but through the machine. */
+export interface Listener extends EffectSink {
+  readonly events?: number;
 }
 
 export interface MachineOptions {
@@ -39,9 +45,9 @@ export interface MachineOptions {
   readonly handler?: TrapHandler;
   /**
    * Told of everything that the PEs do, in order, under their numbers. Of caches it hears too what came of them: an access that got other bytes than the program
-   * last wrote has a `mismatch`, with the event that is to blame. Events are counted by {@link Machine.tell}.
+   * last wrote has a `mismatch`, with the event that is to blame.
    */
-  readonly listener?: EffectSink;
+  readonly listener?: Listener;
   /**
    * What an access does whose TLB holds leaves that break-before-make should have kept apart (DDI 0487 D8.17.1): `abort`, the default, or whatever the
    * first of them says. With a chooser either may happen.
@@ -68,11 +74,10 @@ export class Machine {
   readonly witness: Witness | undefined;
   readonly conflicts: 'abort' | 'first';
   readonly pes: readonly Pe[];
-  /** Effects told so far: the number that the listener, if it counts from 1, gave to the last one. */
-  events = 0;
+  #told = 0;
   choose: Choose | undefined;
   handler: TrapHandler | undefined;
-  listener: EffectSink | undefined;
+  listener: Listener | undefined;
   readonly #bytes = new Uint8Array(8);
   readonly #view = new DataView(this.#bytes.buffer);
 
@@ -98,13 +103,23 @@ export class Machine {
     return this.order.choices();
   }
 
-  /**
-   * Tells the listener, and counts. Whoever has something to tell that no PE does (a context installed) tells it here too, so that the causes which the
-   * machine names are those of the listener.
-   */
+  /** Tells the listener. Whoever has something to tell that no PE does (a context installed) does so here, so that events are counted. */
   tell(effect: Effect): void {
-    this.events += 1;
+    this.#told += 1;
     this.listener?.effect(effect);
+  }
+
+  /** Number of the last event, from 1. */
+  get events(): number {
+    return this.listener?.events ?? this.#told;
+  }
+
+  /** CTR_EL0 as an event: what caches need of software. Without caches nothing. */
+  get identification(): Effect {
+    const { lineBytes = 64, config } = this.caches ?? {};
+    const { idc = config === undefined, dic = config === undefined, instruction } = config ?? {};
+    const value = ctr({ lineBytes, instructionIndex: instruction?.index ?? 'physical', idc, dic });
+    return { type: 'register', name: 'CTR_EL0', value };
   }
 
   /** A device, or a loader, stores to memory past all caches. False: there is no memory. */

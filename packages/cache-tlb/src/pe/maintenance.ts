@@ -64,7 +64,10 @@ export class Maintenance {
     return DONE;
   }
 
-  /** Cache maintenance by physical address, or by set and way, as software at EL2 tells of it. */
+  /**
+   * Cache maintenance by physical address, or by set and way, as software at EL2 tells of it. By address over more than a line it is a loop with a DSB at its
+   * end; one line, or a set and way, is one instruction.
+   */
   cmo(effect: CmoEffect): void {
     this.#cmo(effect);
     this.pe.tell(effect);
@@ -158,7 +161,9 @@ export class Maintenance {
       this.pe.machine.store(this.pe.index, first, new Uint8Array(end - first));
       return;
     }
-    for (let line = first; line < address + bytes; line += lineBytes) this.#caches.byAddress(operation, line, line, NORMAL);
+    const loop = bytes > lineBytes;
+    if (loop) this.pe.machine.cacheOrder.dsb(this.pe.index, 'sy');
+    for (let line = first; line < address + bytes; line += lineBytes) this.#caches.byAddress(operation, line, line, NORMAL, loop);
   }
 
   #lineBytes(): number {

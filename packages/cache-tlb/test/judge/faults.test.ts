@@ -124,6 +124,13 @@ const SCENARIOS = {
       table.map(0, PAGE, 2 * OUTPUT, { nG: true }, { over: 'replace' });
     },
   },
+  'EL1&0: map a block over pages': {
+    setup: EL10,
+    run: ({ table }) => {
+      table.map(0, BLOCK, OUTPUT, {}, { pages: true });
+      table.map(0, BLOCK, OUTPUT, {});
+    },
+  },
   'EL1&0: map and use': {
     setup: EL10,
     run: ({ table, sink }) => {
@@ -301,6 +308,13 @@ const FAULTS: readonly (readonly [string, keyof typeof SCENARIOS, string, () => 
   ['EL2 instead of stage 2', 'unmap a page', 'tlbi.wrong-regime', () => alterTlbi(['IPAS2E1IS'], (each) => ({ ...each, op: 'VALE2IS' }))],
   ['EL2: EL1&0 instead', 'EL2: unmap', 'tlbi.wrong-regime', () => alterTlbi([], (each) => ({ ...each, op: each.op.replace('E2', 'E1') }))],
   ['EL1&0: another ASID', 'EL1&0: replace a page', 'tlbi.wrong-asid', () => alterTlbi([], (each) => ({ ...each, op: 'VALE1IS', asid: 2 }))],
+  [
+    'EL1&0: the leaves of a replaced table before the table',
+    'EL1&0: map a block over pages',
+    'tlbi.leaves-too-early',
+    () =>
+      alterTlbi([], ({ type, op, address }) => (op === 'VAAE1IS' ? { type, op: 'RVAALE1IS', address, bytes: BLOCK } : { type, op: 'VAAE1IS', address })),
+  ],
   ['EL1&0: no invalidation', 'EL1&0: replace a page', 'tlbi.missing', () => drop(tlbi())],
   ['EL1&0: no DSB after map', 'EL1&0: map and use', 'use.before-dsb', () => drop(dsbOf('ishst'))],
   ['EL1&0: no ISB after map', 'EL1&0: map and use', 'use.before-isb', () => drop(isb)],

@@ -37,6 +37,7 @@ const BAD: readonly (readonly [string, number, number, number])[] = [
   ['tlbi.range-too-small', 10, 15, 0x200000],
   ['tlbi.last-level-only', 18, 23, 0x0],
   ['tlbi.wrong-asid', 12, 15, 0x4000],
+  ['tlbi.leaves-too-early', 12, 17, 0x0],
   ['tlbi.wrong-regime', 12, 15, 0x4000],
   ['permission.not-invalidated', 9, 11, 0x4000],
   ['table.freed-while-linked', 6, 9, 0x40003000],
@@ -49,9 +50,9 @@ const BAD: readonly (readonly [string, number, number, number])[] = [
   ['use.before-isb', 9, 11, 0x5000],
   ['tlb.conflict', 9, 11, 0x4000],
   ['data.stale-read', 9, 10, 0x80004000],
-  ['data.lost-dirty-line', 9, 10, 0x80004000],
-  ['code.stale-instructions', 9, 10, 0x80004000],
-  ['cache.set-way-not-enough', 9, 10, 0x80004000],
+  ['data.lost-dirty-line', 10, 12, 0x80004000],
+  ['code.stale-instructions', 9, 13, 0x80004000],
+  ['cache.set-way-not-enough', 10, 12, 0x80004000],
 ];
 
 describe('the log that breaks the rule', () => {
@@ -64,6 +65,45 @@ describe('the log that breaks the rule', () => {
 describe('the log that keeps the rule', () => {
   it.each(BAD.map(([rule]) => rule))('%s', (rule) => {
     expect(verdictOf(`${rule}.good`).violations).toEqual([]);
+  });
+});
+
+/** The same rules where the operations have other names: AArch32's. */
+const ARMV7: readonly (readonly [string, number, number, number])[] = [
+  ['bbm.output-address', 9, 9, 0x4000],
+  ['tlbi.missing', 9, 13, 0x4000],
+  ['tlbi.before-dsb', 10, 13, 0x4000],
+  ['tlbi.not-completed', 11, 14, 0x4000],
+  ['tlbi.local', 11, 14, 0x4000],
+  ['tlbi.wrong-vmid', 11, 14, 0x4000],
+  ['tlbi.wrong-regime', 11, 14, 0x4000],
+  ['tlbi.stage1-missing', 11, 14, 0x4000],
+  ['tlbi.wrong-address', 12, 15, 0x4000],
+  ['tlbi.wrong-asid', 12, 15, 0x4000],
+  ['tlbi.last-level-only', 17, 20, 0x0],
+  ['tlbi.range-too-small', 12, 15, 0x0],
+  ['context.vmid-reuse', 9, 13, 0x48000000],
+  ['use.before-dsb', 15, 17, 0x4000],
+  ['use.before-isb', 15, 17, 0x4000],
+];
+
+describe('the log that breaks the rule by the operations of ARMv7', () => {
+  it.each(ARMV7)('%s: cause %i, exposed by %i', (rule, cause, exposed, address) => {
+    const { violations } = verdictOf(`armv7.${rule}.bad`);
+    expect(violations.map((each) => [each.rule.id, each.cause, each.exposed, each.address])).toEqual([[rule, cause, exposed, address]]);
+    expect(verdictOf(`armv7.${rule}.good`).violations).toEqual([]);
+  });
+});
+
+describe('what a model of the hardware reports is passed on, with its cause', () => {
+  it.each([
+    ['data.stale-read', 9],
+    ['data.lost-dirty-line', 10],
+    ['code.stale-instructions', 9],
+    ['cache.set-way-not-enough', 10],
+  ])('%s', (rule, cause) => {
+    const { violations } = verdictOf(`reported.${rule}`);
+    expect(violations.map((each) => [each.rule.id, each.cause, each.exposed, each.address])).toEqual([[rule, cause, 11, 0x80004000]]);
   });
 });
 

@@ -1,13 +1,14 @@
+import { armv7Lpae } from '@granule/armv7-lpae';
 import { armv8 } from '@granule/armv8';
-import type { Command } from '@granule/conformance';
+import { fake, type Command } from '@granule/conformance';
 import type { Coherence, ContextFormat, Effect, EffectSink, Format, Mode } from '@granule/contract';
 import type { Granule, Level } from '@granule/geometry';
 import { createTableArena } from '@granule/memory';
 import { createPageTable, type GranulePageTable } from '@granule/pgtable';
 import { contextFormats, createJudge, type Judge, type Verdict } from '../../src/index.js';
 
-export const formats = contextFormats({ armv8 });
-export const newJudge = (): Judge => createJudge({ format: formats });
+export const formats = contextFormats({ armv8, 'armv7-lpae': armv7Lpae, fake });
+export const newJudge = (): Judge => createJudge({ format: formats, caches: { idc: false, dic: false } });
 
 const MAIR = 0xff44_0c04_00ffn;
 
@@ -34,10 +35,12 @@ function setup(regime: string, granule: Granule, iaBits: number, startLevel: Lev
   const features = Object.entries(format.features).flatMap(([feature, value]) =>
     value === true || (value !== 0 && value !== false) ? [`${feature} ${String(value)}`] : [],
   );
-  return { name: `${regime} ${granule} ${iaBits} bits from level ${startLevel}, ${features.join(', ') || 'no features'}`, regime, format };
+  return { name: `${format.backend} ${regime} ${granule} ${iaBits} bits from level ${startLevel}, ${features.join(', ') || 'no features'}`, regime, format };
 }
 
-/** Every granule and regime, with and without FEAT_TTL, FEAT_TLBIRANGE and FEAT_BBM. */
+const ARMV7: Partial<ContextFormat> = { backend: 'armv7-lpae', oaBits: 40, features: {} };
+
+/** Every backend, granule and regime, with and without FEAT_TTL, FEAT_TLBIRANGE and FEAT_BBM. */
 export const SETUPS: readonly Setup[] = [
   setup('s2', '4K', 40, 1),
   setup('s2', '4K', 40, 1, { features: {} }),
@@ -51,6 +54,13 @@ export const SETUPS: readonly Setup[] = [
   setup('el2', '16K', 36, 2, { features: {} }),
   setup('el10', '4K', 39, 1),
   setup('el20', '64K', 48, 1, { features: {} }),
+  setup('el10', '4K', 48, 0, { upper: true }),
+  setup('s2', '4K', 40, 1, ARMV7),
+  setup('s2', '4K', 32, 1, ARMV7),
+  setup('pl10', '4K', 32, 1, ARMV7),
+  setup('pl2', '4K', 32, 1, ARMV7),
+  setup('s2', '4K', 40, 1, { backend: 'fake', oaBits: 44, features: {} }),
+  setup('s2', '16K', 36, 2, { backend: 'fake', oaBits: 44, features: {} }),
 ];
 
 export const STAGE2 = SETUPS[0];
@@ -80,7 +90,8 @@ export class Machine {
     this.format = formatOf(setup);
     const { pageShift, entryTables } = this.format.geometry;
     const memory = createTableArena({ pageShift, maxPages: pages + entryTables, initialPages: pages + entryTables });
-    const created = createPageTable({ format: this.format, memory, sink, coherence });
+    const heard = setup.format.backend === 'fake' ? inArmNames(sink) : sink;
+    const created = createPageTable({ format: this.format, memory, sink: heard, coherence });
     if (created.kind !== 'done') {
       throw new Error(created.sentence);
     }
@@ -90,7 +101,7 @@ export class Machine {
 
   private tags() {
     const { regime } = this.setup;
-    return { regime, root: this.table.root, ...(regime === 's2' ? { vmid: 1 } : regime === 'el2' ? {} : { asid: 1 }) };
+    return { regime, root: this.table.root, ...(regime === 's2' ? { vmid: 1 } : regime === 'el2' || regime === 'pl2' ? {} : { asid: 1 }) };
   }
 
   /**
@@ -144,8 +155,7 @@ export class Machine {
     }
   }
 
-  private map({ ia, size, output, attributes, options: asked, prepared }: Command & { readonly op: 'map' }, mode: Mode): void {
-    const options = this.keepsLargeTables() ? { ...asked, minBlockLevel: 2 as const } : asked;
+  private map({ ia, size, output, attributes, options, prepared }: Command & { readonly op: 'map' }, mode: Mode): void {
     if (prepared === undefined || mode === 'linux') {
       this.table.map(ia, size, output, attributes, { ...options, mode });
       return;
@@ -154,14 +164,6 @@ export class Machine {
     if (outcome.kind === 'done') {
       outcome.value[prepared === 'commit' ? 'commit' : 'cancel']();
     }
-  }
-
-  /**
-   * Stage 1 has range operations for last-level entries and for all levels, and the core uses the former: tables below a replaced table of
-   * level 1 may stay in walk caches. See "what the judge finds in the core".
-   */
-  private keepsLargeTables(): boolean {
-    return this.format.stage === 1 && this.setup.format.features?.tlbirange === true;
   }
 
   /** Deferred, Linux invalidates the range asked for, so the caller asks for whole blocks. */
@@ -180,8 +182,9 @@ export class Machine {
   /** Linux: kvm_tlb_flush_vmid_range over all that write protection may have touched, whole blocks included. */
   flushRange(ia: number, size: number): void {
     const { start, end } = this.wholeBlocks(ia, size);
+    const sink = this.setup.format.backend === 'fake' ? inArmNames(this.sink) : this.sink;
     for (const step of this.format.tlbi.range) {
-      this.sink.effect(
+      sink.effect(
         step.type !== 'tlbi'
           ? step
           : { type: 'tlbi', op: step.op, ...(step.takes === 'range' ? { address: start, bytes: end - start } : {}) },
@@ -194,6 +197,21 @@ export class Machine {
     this.sink.effect({ ...this.tags(), type: 'context-retired' });
     this.table.destroy();
   }
+}
+
+/** The fake backend's invalidations are no Arm's: each becomes one that takes everything of both stages. */
+function inArmNames(sink: EffectSink): EffectSink {
+  const named = <T extends Effect>(effect: T): T => (effect.type === 'tlbi' ? { ...effect, op: 'ALLE1IS' } : effect);
+  return {
+    effect(effect) {
+      if (effect.type !== 'write') {
+        sink.effect(named(effect));
+        return;
+      }
+      const { before, after } = effect;
+      sink.effect({ ...effect, ...(before !== undefined && { before: before.map(named) }), ...(after !== undefined && { after: after.map(named) }) });
+    },
+  };
 }
 
 /** What the judge says of these effects. */

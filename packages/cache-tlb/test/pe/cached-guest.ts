@@ -1,5 +1,5 @@
 import { armv8 } from '@granule/armv8';
-import type { AttributeRequest, ContextFormat, Effect, MemoryType } from '@granule/contract';
+import type { AttributeRequest, Coherence, ContextFormat, Effect, MemoryType } from '@granule/contract';
 import { entrySpan, stage2Geometry } from '@granule/geometry';
 import { createTableArena, SparseMemory } from '@granule/memory';
 import { createPageTable } from '@granule/pgtable';
@@ -24,8 +24,9 @@ export const OUTPUT = 0x10_0000;
  * judge is the listener.
  *
  * @param lost effects of the core that do not reach the machine
+ * @param coherence what the core need not do
  */
-export function cachedGuest(options: Partial<MachineOptions> = {}, lost: (effect: Effect) => boolean = () => false) {
+export function cachedGuest(options: Partial<MachineOptions> = {}, lost: (effect: Effect) => boolean = () => false, coherence: Coherence = { fwb: true, dic: true }) {
   const memory = new SparseMemory();
   must(memory.addZeroed(0, 2 ** 33));
   const judge = createJudge({ format: contextFormats({ armv8 }), caches: 'none' });
@@ -41,7 +42,7 @@ export function cachedGuest(options: Partial<MachineOptions> = {}, lost: (effect
   const format = must(armv8.format('s2', { geometry }));
   const arena = createTableArena({ pageShift: 12, base: 2 ** 32, maxPages: 16, initialPages: 16 });
   const sink = changing(machine.pes[0].tables(format), drop(lost), (level) => entrySpan('4K', level));
-  const table = must(createPageTable({ format, memory: arena, sink, coherence: { fwb: true, dic: true } }));
+  const table = must(createPageTable({ format, memory: arena, sink, coherence }));
   const { vtcr, vttbr } = must(armv8.registers.encodeStage2({ geometry, features: {}, root: table.root, vmid: 1 }));
   for (const pe of machine.pes) {
     for (const [name, value] of Object.entries({ HCR_EL2: (1n << 31n) | (1n << 12n) | 1n, VTCR_EL2: vtcr, VTTBR_EL2: vttbr })) pe.writeRegister(name, value);

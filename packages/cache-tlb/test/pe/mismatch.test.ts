@@ -174,13 +174,12 @@ describe('instructions that are not what was written last', () => {
     expect(violations()).toEqual([['code.stale-instructions', written, last(), OUTPUT]]);
   });
 
-  it('with the clean and without the invalidation: the clean is all that there was', () => {
-    const { machine, last, violations } = modified();
+  it('with the clean and without the invalidation: the write is to blame', () => {
+    const { machine, written, last, violations } = modified();
     const [pe] = machine.pes;
     pe.maintenance.byAddress('CVAU', 'el10', CACHED);
-    const clean = last();
     expect(valueOf(pe, CACHED, true)).toBe(0n);
-    expect(violations()).toEqual([['code.stale-instructions', clean, last(), OUTPUT]]);
+    expect(violations()).toEqual([['code.stale-instructions', written, last(), OUTPUT]]);
   });
 
   it('after IC IALLU on one PE: the other one has the old ones', () => {
@@ -323,5 +322,30 @@ describe('entries that conflict', () => {
   it('or the smallest answers, where that is asked for', () => {
     const { other } = conflicting({ conflicts: 'first' });
     expect(other.read('el10', CACHED)).toMatchObject({ kind: 'done', output: OUTPUT });
+  });
+});
+
+describe('a listener', () => {
+  it('that counts has its own numbers for causes, whatever it hears from elsewhere', () => {
+    const made = cachedGuest();
+    const { machine, judge } = made;
+    machine.listener = judge;
+    judge.effect({ type: 'isb' });
+    machine.pes[0].write('el10', CACHED, 1n);
+    const write = judge.events;
+    machine.pes[0].read('el10', UNCACHED);
+    expect(made.violations()).toEqual([['data.stale-read', write, write + 1, OUTPUT]]);
+  });
+
+  it('is told by CTR_EL0 what caches need: nothing where there are none', () => {
+    const value = (caches: Parameters<typeof cachedGuest>[0]) => {
+      const { identification } = cachedGuest(caches).machine;
+      return identification.type === 'register' ? [(identification.value >> 28n) & 3n, identification.value & 15n] : [];
+    };
+    expect([value({}), value({ caches: { ...CACHES, idc: true } }), value({ caches: undefined })]).toEqual([
+      [0n, 4n],
+      [1n, 4n],
+      [3n, 4n],
+    ]);
   });
 });
