@@ -70,9 +70,9 @@ export const vm = fields({
 });
 
 export const hyp = fields({
-  policy: oneOf('per-object-2016', 'nvhe', 'pkvm').optional().describe('Default nvhe.'),
+  policy: oneOf('per-object-2016', 'unmap-without-flush', 'nvhe', 'nvhe-linear', 'pkvm', 'vhe').optional().describe('Default nvhe.'),
   unmaps: yes.optional().describe('Whether hyp mappings are ever unmapped; default as the policy.'),
-  tlbFlush: yes.optional().describe('Whether an unmapped hyp range is invalidated; default true.'),
+  tlbFlush: yes.optional().describe('Whether an unmapped hyp range is invalidated in the TLB; default as the policy.'),
   vaBits: whole(32, 52).optional().describe("Default the host's."),
   idmap: amount.describe('Physical address of the identity-mapped code, one page.'),
   ram: fields({ start: amount, size: amount }).describe('Physical memory of the linear map.'),

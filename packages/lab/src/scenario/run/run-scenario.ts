@@ -31,9 +31,9 @@ export interface RunOptions {
   readonly progress?: Progress;
 }
 
-/** Table pages of a run: on modelled hardware, whose memory holds them, and otherwise. */
-const MACHINE_PAGES = 2 ** 15;
-const POLICY_PAGES = 2 ** 21;
+/** Bytes of table pages that a run may have: on modelled hardware, whose memory holds them, and otherwise (what an arena holds at most). */
+const MACHINE_TABLES = 2 ** 28;
+const POLICY_TABLES = 2 ** 33;
 const INITIAL_PAGES = 64;
 /** Steps whose failure is what the guest runs into; that of any other is a mistake of the scenario. */
 const GUEST_STEPS: ReadonlySet<string> = new Set(['read', 'write', 'fetch', 'dc', 'ic', 'stage1', 'other-vms', 'hyp-map', 'hyp-private', 'hyp-stack', 'hyp-share', 'hyp-unshare']);
@@ -134,7 +134,7 @@ function runVariant(given: Scenario, variant: Variant | undefined, options: RunO
   const page = { '4K': 2 ** 12, '16K': 2 ** 14, '64K': 2 ** 16 }[scenario.host?.granule ?? '4K'];
   const work = workOfScenario(scenario, page);
   const fidelity = fidelityOf(scenario, work);
-  const maxPages = fidelity === 'machine' ? MACHINE_PAGES : POLICY_PAGES;
+  const maxPages = (fidelity === 'machine' ? MACHINE_TABLES : POLICY_TABLES) / page;
   const configured = configure(scenario, options.backends, arch, { maxPages, initialPages: Math.min(maxPages, INITIAL_PAGES + Math.ceil((8 * work) / page)) });
   if (configured.kind !== 'done') {
     return { failure: configured, path: [configured.sentence.split(/[. ]/)[0]] };
@@ -150,7 +150,7 @@ function runVariant(given: Scenario, variant: Variant | undefined, options: RunO
   if (failed !== undefined) {
     return failed;
   }
-  const hyp = startHyp(world, scenario.hyp?.tlbFlush ?? true);
+  const hyp = startHyp(world);
   if (hyp.kind !== 'done') {
     return { failure: hyp, path: ['hyp'] };
   }
@@ -173,6 +173,8 @@ type Stopped = NonNullable<VariantRun['stopped']>;
 function steps(run: Run, findings: Findings): Stopped | Misplaced | undefined {
   const { scenario, recorder } = run.world;
   for (const [index, step] of scenario.steps.entries()) {
+    run.label = `step ${index + 1} of ${scenario.steps.length}, ${step.do}`;
+    run.progress(0, 1);
     const failure = run.step(step);
     if (failure === undefined) {
       continue;
