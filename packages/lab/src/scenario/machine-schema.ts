@@ -1,14 +1,14 @@
 import type { Features } from '@granule/contract';
 import { z } from 'zod';
-import { amount, fields, oneOf, text, whole, word, yes } from './values.js';
+import { amount, fields, oneOf, oneOfNumbers, powerOf2, text, whole, word, yes } from './values.js';
 
 const cache = fields({
-  sets: whole(1, 2 ** 20).describe('A power of 2.'),
+  sets: powerOf2(1, 2 ** 20).describe('A power of 2.'),
   ways: whole(1, 64),
 });
 
 const caches = fields({
-  lineBytes: whole(16, 2048).optional().describe('Default 64.'),
+  lineBytes: powerOf2(16, 2048).optional().describe('A power of 2; default 64.'),
   data: cache.describe('L1 of each PE.'),
   instruction: cache.extend({ index: oneOf('virtual', 'physical').optional() }).optional().describe('L1 of each PE; default as the data cache, PIPT.'),
   outer: cache.optional().describe('Level 2, shared.'),
@@ -24,8 +24,8 @@ const granules = z.array(oneOf('4K', '16K', '64K'));
 
 /** {@link Features}, each as it may be set. */
 const features = fields({
-  paBits: whole(32, 52),
-  vmidBits: whole(8, 16),
+  paBits: oneOfNumbers(32, 36, 40, 42, 44, 48, 52),
+  vmidBits: oneOfNumbers(8, 16),
   bbm: whole(0, 2),
   granules1: granules,
   granules2: granules,

@@ -105,7 +105,7 @@ export const STEP_NAMES: readonly string[] = [...single.map((each) => each.shape
 
 const unknown = ({ input }: { input?: unknown }): string => {
   const name: unknown = typeof input === 'object' && input !== null && 'do' in input ? input.do : undefined;
-  return name === undefined ? 'has no `do` that names the step' : `do: ${JSON.stringify(name)} is no step; steps are ${STEP_NAMES.join(', ')}`;
+  return name === undefined ? 'has no `do`, which names the step' : `do ${JSON.stringify(name)} is no step; steps are ${STEP_NAMES.join(', ')}`;
 };
 
 const singleStep = z.discriminatedUnion('do', single, { error: unknown }).meta({ id: 'step' });

@@ -131,6 +131,7 @@ export function otherVms(run: Run, { count, pe = 0 }: StepOf<'other-vms'>): Fail
   const { world } = run;
   const [slot] = world.scenario.slots ?? [];
   for (let i = 0; i < count; i += 1) {
+    run.progress(i, count);
     const made = world.newVm(false);
     if (made.kind !== 'done') {
       return made;

@@ -4,7 +4,7 @@ import type { MachineReport, RunReport } from '../../report/report.js';
 import { geometryReport, mappingCounts, tablesReport } from '../../report/vm-report.js';
 import { COST_PROFILES, costProfile } from '../../cost/profile.js';
 import { parseDuration } from '../../cost/duration.js';
-import { type Backends, type Configuration, configure } from '../configure.js';
+import { type Backends, type Configuration, configure, type Misplaced } from '../configure.js';
 import { type FieldPath, fieldName } from '../read.js';
 import { SCENARIO_SCHEMA, type Scenario, type Variant } from '../scenario.js';
 import { fidelityOf, workOfScenario } from './fidelity.js';
@@ -35,15 +35,12 @@ export interface RunOptions {
 const MACHINE_TABLES = 2 ** 28;
 const POLICY_TABLES = 2 ** 33;
 const INITIAL_PAGES = 64;
+/** Accesses and entries of a run: an hour or so. */
+const MOST = 2 ** 32;
 /** Steps whose failure is what the guest runs into; that of any other is a mistake of the scenario. */
 const GUEST_STEPS: ReadonlySet<string> = new Set(['read', 'write', 'fetch', 'dc', 'ic', 'stage1', 'other-vms', 'hyp-map', 'hyp-private', 'hyp-stack', 'hyp-share', 'hyp-unshare']);
 /** What the policy looks at, where it is there. */
 const TOLD_FEATURES = ['s2fwb', 'idc', 'dic', 'tlbirange', 'ttl', 'haf', 'xnx', 'lpa'] as const;
-
-interface Misplaced {
-  readonly failure: Failure;
-  readonly path: FieldPath;
-}
 
 /**
  * Runs a scenario, each of its variants, and puts the report together. Refused: `scenario.*` and what the policy refuses of machine, VM, slots or a step of the
@@ -80,8 +77,7 @@ export function runScenario(scenario: Scenario, options: RunOptions): Outcome<Ru
 /** `FILE:LINE:COLUMN: field: sentence`. */
 function placed({ failure, path }: Misplaced, place: (path: FieldPath) => string, written: boolean): Failure {
   const where = written ? `${place(path)}: ` : '';
-  const field = failure.id === 'scenario.setting' ? '' : `${fieldName(path)}: `;
-  return { ...failure, sentence: `${where}${field}${failure.sentence}` };
+  return { ...failure, sentence: `${where}${fieldName(path)}: ${failure.sentence}` };
 }
 
 /** Names that the scenario uses of profiles, variants and phases. */
@@ -133,13 +129,17 @@ function runVariant(given: Scenario, variant: Variant | undefined, options: RunO
   const { scenario, arch, notes } = forArch(given, options.arch);
   const page = { '4K': 2 ** 12, '16K': 2 ** 14, '64K': 2 ** 16 }[scenario.host?.granule ?? '4K'];
   const work = workOfScenario(scenario, page);
+  if (work > MOST) {
+    const sentence = `The steps come to ${work.toLocaleString('en')} accesses and table entries, and a run does at most ${MOST.toLocaleString('en')}.`;
+    return { failure: refused('scenario.too-large', sentence, SCENARIO_SCHEMA), path: ['steps'] };
+  }
   const fidelity = fidelityOf(scenario, work);
   const maxPages = (fidelity === 'machine' ? MACHINE_TABLES : POLICY_TABLES) / page;
   const configured = configure(scenario, options.backends, arch, { maxPages, initialPages: Math.min(maxPages, INITIAL_PAGES + Math.ceil((8 * work) / page)) });
-  if (configured.kind !== 'done') {
-    return { failure: configured, path: [configured.sentence.split(/[. ]/)[0]] };
+  if ('failure' in configured) {
+    return configured;
   }
-  const config = configured.value;
+  const config = configured;
   const lines = { data: config.line, instruction: config.line };
   const name = variant?.name ?? scenario.name;
   const recorder = new Recorder({ backend: config.backend, judged: fidelity !== 'policy', lines, log: options.log?.(name) });
