@@ -52,26 +52,42 @@ export function runScenario(scenario: Scenario, options: RunOptions): Outcome<Ru
   if (wrong !== undefined) {
     return placed(wrong, place, options.place !== undefined);
   }
+  const all: readonly (Variant | undefined)[] = scenario.variants ?? [undefined];
+  const list = all.filter((variant) => fits(scenario, variant, options.arch));
+  if (list.length === 0) {
+    return refused('scenario.arch', `No variant is left for ${String(options.arch)}: each has a CPU, features or a host of its own.`, SCENARIO_SCHEMA);
+  }
   const variants: VariantRun[] = [];
-  const list: readonly (Variant | undefined)[] = scenario.variants ?? [undefined];
-  for (const [index, variant] of list.entries()) {
+  for (const variant of list) {
     const run = runVariant(variantOf(scenario, variant), variant, options);
     if ('failure' in run) {
       const [section] = run.path;
-      const own = variant !== undefined && typeof section === 'string' && section in variant ? ['variants', index] : [];
+      const own = variant !== undefined && typeof section === 'string' && section in variant ? ['variants', all.indexOf(variant)] : [];
       return placed({ ...run, path: [...own, ...run.path] }, place, options.place !== undefined);
     }
     variants.push(run);
   }
-  const { name, question, sources = [], costs = [], measured = [] } = scenario;
-  const profiles = costs.map((each) => costProfile(each)!);
-  return done(assembleReport({
-    scenario: { name, sources, ...(question === undefined ? {} : { question }), ...(file === undefined ? {} : { file }) },
-    variants, profiles, measured: measured.map((each): MeasuredTotal => ({
-      ns: parseDuration(each.total)!, source: each.source, profile: costProfile(each.profile)!, between: each.between,
-      ...(each.phase === undefined ? {} : { phase: each.phase }), ...(each.parts === undefined ? {} : { parts: each.parts }),
+  return done(assembled(scenario, file, variants));
+}
+
+function assembled({ name, question, sources = [], costs = [], measured = [] }: Scenario, file: string | undefined, variants: readonly VariantRun[]): RunReport {
+  const names = variants.map((each) => each.name);
+  return assembleReport({
+    scenario: { name, sources, ...(question !== undefined && { question }), ...(file !== undefined && { file }) },
+    variants,
+    profiles: costs.map((each) => costProfile(each)!),
+    measured: measured.filter(({ between }) => between.every((each) => names.includes(each))).map(({ total, source, profile, between, phase, parts }): MeasuredTotal => ({
+      ns: parseDuration(total)!, source, profile: costProfile(profile)!, between, ...(phase !== undefined && { phase }), ...(parts !== undefined && { parts }),
     })),
-  }));
+  });
+}
+
+/** Whether a variant means anything on the architecture asked for: one that differs in its CPU, features or host does not on another than the scenario's. */
+function fits({ machine }: Scenario, variant: Variant | undefined, arch: keyof Backends | undefined): boolean {
+  const { cpu, registers, features } = variant?.machine ?? {};
+  const { granule, vaBits } = variant?.host ?? {};
+  const own = [cpu, registers, features, granule, vaBits].some((each) => each !== undefined);
+  return !own || arch === undefined || arch === (variant?.machine?.arch ?? machine?.arch ?? 'armv8');
 }
 
 /** `FILE:LINE:COLUMN: field: sentence`. */
