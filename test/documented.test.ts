@@ -29,7 +29,7 @@ const objection = (command: string): string | undefined => {
 };
 
 describe('documented commands', () => {
-  it.each(['README.md', 'CONTRIBUTING.md'])('%s tells people to type commands that exist', (page) => {
+  it.each(['README.md', 'CONTRIBUTING.md', 'docs/questions.md'])('%s tells people to type commands that exist', (page) => {
     expect(commands(page).length).toBeGreaterThan(0);
     expect(commands(page).map((command) => [command, objection(command)]).filter(([, why]) => why !== undefined)).toEqual([]);
   });

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import type { ByteSource } from '@granule/contract';
 import { CommandFailure } from './failures.js';
 
@@ -32,10 +32,46 @@ export function readText(path: string): string {
   return attempt(path, () => readFileSync(path, 'utf8'));
 }
 
+export function writeText(path: string, text: string): void {
+  attempt(path, () => writeFileSync(path, text));
+}
+
+/** A file of lines, written in large pieces. */
+export class LineFile {
+  readonly #fd: number;
+  #lines: string[] = [];
+
+  constructor(private readonly path: string) {
+    this.#fd = attempt(path, () => openSync(path, 'w'));
+  }
+
+  add(line: string): void {
+    this.#lines.push(line);
+    if (this.#lines.length >= 4096) {
+      this.#flush();
+    }
+  }
+
+  close(): void {
+    this.#flush();
+    closeSync(this.#fd);
+  }
+
+  #flush(): void {
+    if (this.#lines.length > 0) {
+      const text = `${this.#lines.join('\n')}\n`;
+      this.#lines = [];
+      attempt(this.path, () => writeFileSync(this.#fd, text));
+    }
+  }
+}
+
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
-  EACCES: 'it may not be read',
+  EACCES: 'there is no permission',
   EISDIR: 'it is a directory',
+  ENOSPC: 'the disk is full',
+  EROFS: 'it may not be written',
 };
 
 function attempt<T>(path: string, action: () => T): T {

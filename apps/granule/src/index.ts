@@ -18,6 +18,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   walk: { summary: 'one address through the tables, level by level, both stages', load: () => import('./verbs/walk.js') },
   translate: { summary: 'translation cases: registers, memory and addresses in, PAR or abort out', load: () => import('./verbs/translate.js') },
   check: { summary: 'judges an event log: is every TLB maintenance sequence complete and in order', load: () => import('./verbs/check.js') },
+  run: {
+    summary: 'a scenario through policy and hardware: what it costs, what guests see, which rules break',
+    load: () => import('./verbs/run.js'),
+  },
   replay: { summary: 'the page-table operations of a real run, compared with its tables', load: () => import('./verbs/replay.js') },
 };
 
@@ -27,6 +31,7 @@ Exit code 0: clean; 1: a finding (a mismatch, a broken table, an unsupported con
 Examples:
   granule tour
   granule geometry --granule 16K --ipa 42
+  granule run apps/granule/scenarios/boot.yaml
   granule dump c1.core.gz --regs c1.regs.json --regime s2
   granule walk c2.core.gz --regs c2.regs.json --regime el10 0xffffffff80001234
 `;

@@ -28,7 +28,7 @@ export {
 export { type RecordedMachine, type RecordedTask, RunRecorder } from './emit/run-recorder.js';
 export type { RunFiles } from './replay/run-directory.js';
 export { type CaseBackends, runCase } from './cases/run.js';
-export { type Scenario, SCENARIO_SCHEMA, scenarioSchema, type ScenarioInput, type Variant } from './scenario/scenario.js';
+export { type Scenario, SCENARIO_SCHEMA, scenarioJsonSchema, scenarioSchema, type ScenarioInput, type Variant } from './scenario/scenario.js';
 export { scenario, ScenarioBuilder, type VcpuSteps } from './scenario/builder.js';
 export type { Backends } from './scenario/configure.js';
 export { checkScenario, type FieldPath, readScenario, type ScenarioFile } from './scenario/read.js';

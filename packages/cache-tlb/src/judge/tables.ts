@@ -105,7 +105,9 @@ export class Tables {
       if (isTable) {
         this.link(page, entry, pe);
       }
-      this.ledger.barriers(pe).made(context, entry.address, entry.address + context.span[li], this.ledger.event);
+      if (!wasLeaf || !setsAccessFlagAlone(entry)) {
+        this.ledger.barriers(pe).made(context, entry.address, entry.address + context.span[li], this.ledger.event);
+      }
     } else if (wasLeaf) {
       this.ledger.owe('leaf', entry, pe, entry.oldLo, entry.oldHi);
     } else if (wasTable) {
@@ -275,4 +277,13 @@ function tableEntry({ format }: Context, pa: number): { readonly lo: number; rea
   return bits.kind === 'done' && output.kind === 'done'
     ? { lo: (bits.value.lo | output.value.lo) >>> 0, hi: (bits.value.hi | output.value.hi) >>> 0 }
     : { lo: 0, hi: 0 };
+}
+
+/**
+ * Whether a leaf is as before but for its access flag, as hardware sets it (DDI 0487 D8.5): the walk that did so goes on with it, and any other that does not
+ * see it yet finds a leaf to be made young once more.
+ */
+function setsAccessFlagAlone({ context, oldLo, oldHi, lo, hi }: Entry): boolean {
+  const { afLo, afHi } = context.format.numbers;
+  return (oldLo | afLo) >>> 0 === lo >>> 0 && (oldHi | afHi) >>> 0 === hi >>> 0;
 }

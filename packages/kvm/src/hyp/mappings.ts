@@ -181,11 +181,7 @@ export class HypMappings {
     if (!policy.unmaps) {
       return done(0);
     }
-    if (policy.invalidates) {
-      return hypUnmap(table, addr, size);
-    }
-    const outcome = table.unmap(addr, size, { mode: 'linux', tlbi: 'none' });
-    return outcome.kind === 'done' ? done(size) : outcome;
+    return hypUnmap(table, addr, size, { tlbi: policy.invalidates ? 'vale2is' : 'none' });
   }
 
   /** Frees all tables, which EL2 must no longer use: nothing is invalidated (free_hyp_pgds, kvm_pgtable_hyp_destroy). */

@@ -5,8 +5,8 @@ import type { CmoCount, Counts, TlbiCount, TlbiReason, TlbiScope } from '../repo
  * written) and for a table entry. A `fault` is an exit of the guest, its handling and the entry; a `trap` the same for a register access.
  */
 export const COST_ITEMS = {
-  'tlbi-leaf': 'TLBI by IPA, leaf',
-  'tlbi-table': 'TLBI by IPA, table',
+  'tlbi-leaf': 'TLBI by IPA for a leaf',
+  'tlbi-table': 'TLBI by IPA for a table',
   'tlbi-range': 'TLBI by range',
   'tlbi-stage1': 'TLBI of all of stage 1',
   'tlbi-vmid': 'TLBI of the VMID',
@@ -14,14 +14,14 @@ export const COST_ITEMS = {
   'tlbi-va': 'TLBI by VA or ASID',
   dsb: 'DSB',
   isb: 'ISB',
-  'dc-line': 'DC, each line',
-  'ic-line': 'IC, each line',
+  'dc-line': 'DC by line',
+  'ic-line': 'IC by line',
   'ic-all': 'IC of a whole cache',
   'set-way': 'DC by set and way',
-  'descriptor-write': 'descriptor written',
-  'table-page': 'table page taken',
-  fault: 'fault',
-  trap: 'trap',
+  'descriptor-write': 'descriptor writes',
+  'table-page': 'table pages taken',
+  fault: 'faults',
+  trap: 'traps',
 } as const;
 export type CostItem = keyof typeof COST_ITEMS;
 

@@ -44,6 +44,15 @@ const COLUMNS: readonly CountColumn[] = [
   { head: 'peak', meaning: 'the most table pages at any time', value: (_, { peak }) => peak.pages },
 ];
 
+/** Table pages are there whether or not something happens. */
+const EVENTS = COLUMNS.slice(0, -2);
+
+/** Whether a row has any counts. */
+export function happened({ counts, tables }: Counted): boolean {
+  const flat = namedCounts(counts);
+  return EVENTS.some(({ value }) => value(flat, tables) > 0);
+}
+
 /** The columns in which some row has something, and the values of each row. */
 export function countColumns(rows: readonly Counted[]): { readonly columns: readonly CountColumn[]; readonly values: readonly (readonly number[])[] } {
   const all = rows.map(({ counts, tables }) => {

@@ -11,7 +11,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; mar
 .verdict { font-weight: 600; } .clean { color: light-dark(#1d7a46, #6fce97); } .soft { color: var(--soft); } .note { max-width: 60rem; }
 figure { margin: .8rem 0; } figcaption { margin-bottom: .2rem; } .row { display: flex; flex-wrap: wrap; gap: 0 2rem; align-items: flex-end; }
 .row figure { flex: 0 1 auto; min-width: 18rem; }
-svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg text { fill: currentColor; } svg text.axis { fill: var(--soft); font-size: 10px; }
+svg { max-width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg text { fill: currentColor; } svg text.axis { fill: var(--soft); font-size: 10px; }
 svg text.value { font-variant-numeric: tabular-nums; } line.grid { stroke: var(--line); } line.mark { stroke: var(--c4); stroke-dasharray: 4 3; } svg text.mark { fill: var(--c4); }
 path.line { fill: none; stroke-width: 1.6; } .legend { display: flex; flex-wrap: wrap; gap: 0 1.1rem; font-size: 12px; color: var(--soft); }
 .legend i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .35em; vertical-align: -.05em; }

@@ -4,7 +4,7 @@ import { STYLE } from './html-page.js';
 import { costPlot, faultPlot, levelPlot, tablesPlot, tlbiPlot } from './plots/report-plots.js';
 import type { RunReport, VariantReport } from './report.js';
 import {
-  bracketLines, descriptions, expectationLine, unknownText, verdictLine, violationLine,
+  bracketLines, descriptions, expectationLine, unknownText, verdictLine, violationLines,
 } from './sentences.js';
 
 interface Row extends Counted {
@@ -75,7 +75,7 @@ function findings(variants: readonly VariantReport[]): string {
     const prefix = several ? `${variant.name}: ` : '';
     const { violations, moreViolations, expectations, stopped, notes } = variant;
     return [
-      ...violations.map((each) => paragraph(prefix + violationLine(each), each.expected ? '' : 'finding')),
+      ...violationLines(violations).map(({ text, expected }) => paragraph(prefix + text, expected ? '' : 'finding')),
       ...(moreViolations === 0 ? [] : [paragraph(`${prefix}${moreViolations.toLocaleString('en')} more violations`, 'finding')]),
       ...expectations.filter(({ passed }) => !passed).map((each) => paragraph(prefix + expectationLine(each), 'finding')),
       ...(stopped === undefined ? [] : [paragraph(`${prefix}stopped in ${stopped.phase}: ${stopped.id}: ${stopped.sentence} (${stopped.source})`, 'finding')]),

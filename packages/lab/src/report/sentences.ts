@@ -67,12 +67,22 @@ export function unknownText(variants: readonly VariantReport[], profile: number)
   return texts.length === 0 ? undefined : `no cost for ${texts.join(', ')}`;
 }
 
-export function violationLine(violation: ViolationReport): string {
+function violationLine(violation: ViolationReport): string {
   const { id, address, count, sentence, cause, exposed, source, expected } = violation;
   const more = count === 1 ? '' : ` and ${(count - 1).toLocaleString('en')} more`;
   const event = (name: string, at: typeof cause): string => (at === undefined ? '' : ` ${name}: event ${at.event.toLocaleString('en')} (${at.phase}: ${at.text}).`);
   const wanted = expected ? ' Expected.' : '';
   return `${id} at ${address}${more}: ${sentence}${event('Cause', cause)}${event('Exposed', exposed)} (${source})${wanted}`;
+}
+
+/** The first violation of each rule in full, and how many more there are of it. */
+export function violationLines(violations: readonly ViolationReport[]): readonly { readonly text: string; readonly expected: boolean }[] {
+  const byRule = new Map<string, ViolationReport[]>();
+  violations.forEach((each) => byRule.set(each.id, [...(byRule.get(each.id) ?? []), each]));
+  return [...byRule].flatMap(([id, [first, ...rest]]) => {
+    const { expected } = first;
+    return [{ text: violationLine(first), expected }, ...(rest.length === 0 ? [] : [{ text: `${id}: ${rest.length.toLocaleString('en')} more like it`, expected }])];
+  });
 }
 
 export function expectationLine({ phase, what, expected, actual, source }: ExpectationReport): string {

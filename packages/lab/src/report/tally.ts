@@ -200,7 +200,9 @@ export class Tally implements EffectSink {
    */
   #reasonOf({ op, address }: TlbiEffect, { reason, start, end }: Sequence): TlbiReason {
     this.#entryOps ??= entryOps(this.options.format());
-    return this.#entryOps.has(op) && (address === undefined || (start <= address && address < end)) ? reason : 'none';
+    // Tables of EL2 are maintained by VA.
+    const ofEntry = this.#entryOps.has(op) || this.#scopeOf(op) === 'va';
+    return ofEntry && (address === undefined || (start <= address && address < end)) ? reason : 'none';
   }
 
   #scopeOf(op: string): TlbiScope {

@@ -1,8 +1,7 @@
-import { countColumns, type Counted } from './columns.js';
-import { namedCounts } from './counts.js';
+import { countColumns, type Counted, happened } from './columns.js';
 import type { RunReport, VariantReport } from './report.js';
 import {
-  bracketLines, costText, descriptions, expectationLine, unknownText, verdictLine, violationLine,
+  bracketLines, costText, descriptions, expectationLine, unknownText, verdictLine, violationLines,
 } from './sentences.js';
 
 interface Row extends Counted {
@@ -25,19 +24,20 @@ function describe(variants: readonly VariantReport[]): readonly string[] {
   return descriptions(variants).flatMap(({ name, texts }) => texts.map((text) => `${name.padEnd(9)} ${text}`));
 }
 
-/** Phases of each variant: one alone in one table, several in a table for each phase in which something happens, where they can be compared. */
-function phaseTables(variants: readonly VariantReport[]): readonly string[] {
+/** The counts: a single run by phases; several variants in all, and in a table for each phase in which something happens. */
+function countTables(variants: readonly VariantReport[]): readonly string[] {
   if (variants.length === 1) {
-    const [{ phases }] = variants;
-    return phases.length < 2 ? [] : ['', ...countTable('phase', phases)];
+    const [{ phases, counts, tables }] = variants;
+    const busy = phases.filter(happened);
+    return busy.length < 2 ? countTable('', [{ name: 'the run', counts, tables }]) : countTable('phase', [...busy, { name: 'all', counts, tables }]);
   }
   const names = [...new Set(variants.flatMap(({ phases }) => phases.map(({ name }) => name)))];
   const tables = names.map((name) => ({
     name,
     rows: variants.flatMap((variant) => variant.phases.filter((phase) => phase.name === name).map((phase) => ({ ...phase, name: variant.name }))),
   }));
-  const busy = tables.filter(({ rows }) => rows.some(({ counts }) => Object.keys(namedCounts(counts)).length > 0));
-  return busy.length < 2 ? [] : busy.flatMap(({ name, rows }) => ['', ...countTable(name, rows)]);
+  const busy = tables.filter(({ rows }) => rows.some(happened));
+  return [...countTable('variant', variants), ...(busy.length < 2 ? [] : busy.flatMap(({ name, rows }) => ['', ...countTable(name, rows)]))];
 }
 
 function costTable(variants: readonly VariantReport[]): readonly string[] {
@@ -55,15 +55,13 @@ function costTable(variants: readonly VariantReport[]): readonly string[] {
 
 /** What is about one variant alone: what its guests read, what was broken, what did not come as expected. */
 function findings(variant: VariantReport, several: boolean): readonly string[] {
-  const { reads, moreReads, violations, moreViolations, expectations, stopped, notes } = variant;
+  const { reads, violations, moreViolations, expectations, stopped, notes } = variant;
   const prefix = several ? `${variant.name}: ` : '';
   const wrong = reads.filter(({ value, expected }) => expected !== undefined && value !== expected);
   const more = moreViolations === 0 ? [] : [`! ${prefix}${moreViolations.toLocaleString('en')} more violations`];
-  const read = reads.length + moreReads;
   return [
-    ...(read === 0 ? [] : [`reads     ${prefix}${read.toLocaleString('en')}, ${wrong.length} not as expected`]),
-    ...wrong.map(({ phase, vcpu, address, value, expected = '' }) => `! ${prefix}${phase}: vCPU ${vcpu} read ${value} at ${address}, expected ${expected}`),
-    ...violations.map((violation) => `${violation.expected ? ' ' : '!'} ${prefix}${violationLine(violation)}`),
+    ...wrong.map(({ phase, vcpu, address, value, expected = '' }) => `  ${prefix}${phase}: vCPU ${vcpu} read ${value} at ${address}, expected ${expected}`),
+    ...violationLines(violations).map(({ text, expected }) => `${expected ? ' ' : '!'} ${prefix}${text}`),
     ...more,
     ...expectations.filter(({ passed }) => !passed).map((each) => `! ${prefix}${expectationLine(each)}`),
     ...(stopped === undefined ? [] : [`! ${prefix}stopped in ${stopped.phase}: ${stopped.id}: ${stopped.sentence} (${stopped.source})`]),
@@ -81,8 +79,7 @@ export function reportText(report: RunReport): string {
     '',
     ...describe(variants),
     '',
-    ...countTable(variants.length === 1 ? 'run' : 'variant', variants),
-    ...phaseTables(variants),
+    ...countTables(variants),
     ...costTable(variants),
     ...brackets.flatMap((each) => ['', ...bracketLines(each)]),
     ...(found.length === 0 ? [] : ['', ...found]),

@@ -1,14 +1,14 @@
 import type { Features } from '@granule/contract';
 import { z } from 'zod';
-import { amount, fields, oneOf, text, whole, word, yes } from './values.js';
+import { amount, fields, oneOf, oneOfNumbers, powerOf2, text, whole, word, yes } from './values.js';
 
 const cache = fields({
-  sets: whole(1, 2 ** 20).describe('A power of 2.'),
+  sets: powerOf2(1, 2 ** 20).describe('A power of 2.'),
   ways: whole(1, 64),
 });
 
 const caches = fields({
-  lineBytes: whole(16, 2048).optional().describe('Default 64.'),
+  lineBytes: powerOf2(16, 2048).optional().describe('A power of 2; default 64.'),
   data: cache.describe('L1 of each PE.'),
   instruction: cache.extend({ index: oneOf('virtual', 'physical').optional() }).optional().describe('L1 of each PE; default as the data cache, PIPT.'),
   outer: cache.optional().describe('Level 2, shared.'),
@@ -24,8 +24,8 @@ const granules = z.array(oneOf('4K', '16K', '64K'));
 
 /** {@link Features}, each as it may be set. */
 const features = fields({
-  paBits: whole(32, 52),
-  vmidBits: whole(8, 16),
+  paBits: oneOfNumbers(32, 36, 40, 42, 44, 48, 52),
+  vmidBits: oneOfNumbers(8, 16),
   bbm: whole(0, 2),
   granules1: granules,
   granules2: granules,
@@ -70,9 +70,9 @@ export const vm = fields({
 });
 
 export const hyp = fields({
-  policy: oneOf('per-object-2016', 'nvhe', 'pkvm').optional().describe('Default nvhe.'),
+  policy: oneOf('per-object-2016', 'unmap-without-flush', 'nvhe', 'nvhe-linear', 'pkvm', 'vhe').optional().describe('Default nvhe.'),
   unmaps: yes.optional().describe('Whether hyp mappings are ever unmapped; default as the policy.'),
-  tlbFlush: yes.optional().describe('Whether an unmapped hyp range is invalidated; default true.'),
+  tlbFlush: yes.optional().describe('Whether an unmapped hyp range is invalidated in the TLB; default as the policy.'),
   vaBits: whole(32, 52).optional().describe("Default the host's."),
   idmap: amount.describe('Physical address of the identity-mapped code, one page.'),
   ram: fields({ start: amount, size: amount }).describe('Physical memory of the linear map.'),

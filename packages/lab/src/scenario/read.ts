@@ -126,9 +126,14 @@ function sentenceOf(issue: Issue, absent: boolean): string {
   if (issue.code === 'unrecognized_keys') {
     return `${fieldName([...issue.path, issue.keys[0]])} is a field that nobody knows.`;
   }
-  const name = fieldName(issue.code === 'invalid_union' && issue.path.at(-1) === 'do' ? issue.path.slice(0, -1) : issue.path);
-  if (absent && issue.code !== 'invalid_union') {
+  // The message of a step's name has the name.
+  const named = issue.code === 'invalid_union' && issue.path.at(-1) === 'do';
+  const name = fieldName(named ? issue.path.slice(0, -1) : issue.path);
+  if (absent && !named) {
     return `${name} is missing.`;
+  }
+  if (named && !absent) {
+    return `${name}.${issue.message}.`;
   }
   if (issue.code === 'invalid_type' && issue.message.startsWith('Invalid input')) {
     return `${name} is no ${issue.expected === 'array' ? 'list' : issue.expected === 'object' || issue.expected === 'record' ? 'object' : issue.expected}.`;

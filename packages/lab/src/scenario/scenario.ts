@@ -52,3 +52,8 @@ export type ScenarioInput = z.input<typeof scenarioSchema>;
 /** As it is read: addresses are numbers, values bigints. */
 export type Scenario = z.output<typeof scenarioSchema>;
 export type Variant = z.output<typeof variant>;
+
+/** The JSON Schema of a scenario as it is written (draft 2020-12). */
+export function scenarioJsonSchema(): unknown {
+  return z.toJSONSchema(scenarioSchema, { io: 'input' });
+}

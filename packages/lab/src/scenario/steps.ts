@@ -105,17 +105,17 @@ export const STEP_NAMES: readonly string[] = [...single.map((each) => each.shape
 
 const unknown = ({ input }: { input?: unknown }): string => {
   const name: unknown = typeof input === 'object' && input !== null && 'do' in input ? input.do : undefined;
-  return name === undefined ? 'has no `do` that names the step' : `do: ${JSON.stringify(name)} is no step; steps are ${STEP_NAMES.join(', ')}`;
+  return name === undefined ? 'has no `do`, which names the step' : `do ${JSON.stringify(name)} is no step; steps are ${STEP_NAMES.join(', ')}`;
 };
 
-const singleStep = z.discriminatedUnion('do', single, { error: unknown });
+const singleStep = z.discriminatedUnion('do', single, { error: unknown }).meta({ id: 'step' });
 const repeat = fields({
   do: z.literal('repeat'),
   times: whole(1, 2 ** 20),
   steps: z.array(singleStep).min(1),
 }).describe('Steps, so many times over.');
 
-export const step = z.discriminatedUnion('do', [...single, repeat], { error: unknown });
+export const step = z.discriminatedUnion('do', [singleStep, repeat], { error: unknown });
 
 export type SingleStep = z.output<typeof singleStep>;
 export type Step = z.output<typeof step>;

@@ -48,6 +48,16 @@ export function whole(min: number, max: number) {
   return z.number({ error }).int({ error }).min(min, { error }).max(max, { error });
 }
 
+/** A power of 2 within bounds. */
+export function powerOf2(min: number, max: number) {
+  return whole(min, max).refine((value) => Number.isInteger(Math.log2(value)), { error: 'is not a power of 2' });
+}
+
+/** One of some numbers. */
+export function oneOfNumbers<const T extends readonly number[]>(...numbers: T) {
+  return z.literal(numbers, { error: ({ input }) => `${shown(input)} is none of ${numbers.join(', ')}` });
+}
+
 /** One of some words. */
 export function oneOf<const T extends readonly [string, ...string[]]>(...words: T) {
   return z.enum(words, { error: ({ input }) => `${shown(input)} is none of ${words.join(', ')}` });

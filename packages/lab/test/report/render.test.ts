@@ -101,10 +101,11 @@ describe('the text of a report', () => {
   it('tells the phases of a single run apart', () => {
     const text = lines(reportOf([TWO[0]]));
     const at = text.findIndex((line) => line.startsWith('phase'));
-    expect(text.slice(at, at + 3)).toEqual([
+    expect(text.slice(at, at + 4)).toEqual([
       'phase  TLBI leaf  TLBI stage 1  DSB  writes  tables  peak',
       'map            0             0    0       8       2     2',
       'reset          8             8   24       8       2     2',
+      'all            8             8   24      16       2     2',
     ]);
   });
 });

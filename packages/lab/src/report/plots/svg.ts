@@ -29,9 +29,9 @@ export function bar(x: number, y: number, width: number, height: number, series:
 /** How many colours there are. */
 export const SERIES = 8;
 
-/** A picture as wide as its place, at most `width` pixels; `label` for those who do not see it. */
+/** A picture `width` pixels wide, or as wide as its place where that is narrower; `label` for those who do not see it. */
 export function picture(width: number, height: number, label: string, ...children: readonly string[]): string {
-  return element('svg', { viewBox: `0 0 ${Math.ceil(width)} ${Math.ceil(height)}`, style: `max-width:${Math.ceil(width)}px`, role: 'img', 'aria-label': label }, ...children);
+  return element('svg', { viewBox: `0 0 ${Math.ceil(width)} ${Math.ceil(height)}`, style: `width:${Math.ceil(width)}px`, role: 'img', 'aria-label': label }, ...children);
 }
 
 /** What the colours stand for. */

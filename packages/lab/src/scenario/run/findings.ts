@@ -33,7 +33,7 @@ export class Findings {
     const { tally, phase } = recorder;
     const { counts, pages } = tally.phase();
     const named = phase !== '';
-    if (named || Object.keys(namedCounts(counts)).some((each) => each !== 'tables.taken')) {
+    if (named || Object.keys(namedCounts(counts)).some((each) => each !== 'tables.taken' && each !== 'call.s2_init')) {
       this.phases.push({ name: named ? phase : 'start', counts, tables: tablesReport(vm.format, pages), mappings: down ? [] : mappingCounts(vm.table) });
     }
     tally.nextPhase();

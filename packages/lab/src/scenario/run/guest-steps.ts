@@ -36,7 +36,7 @@ export function seenWords(seen: Seen, { value, fault, mmio, lost }: AccessExpect
 }
 
 export function access(run: Run, step: AccessStep): Failure | undefined {
-  const { vm, config } = run.world;
+  const { vm } = run.world;
   const vcpu = run.vcpu(step.vcpu);
   const { at, count = 1, stride = vm.sizes.page, bytes = step.do === 'fetch' ? 4 : 8, privileged = true, expect } = step;
   const value = step.do === 'write' ? { value: step.value ?? 0n } : {};
@@ -65,7 +65,7 @@ export function access(run: Run, step: AccessStep): Failure | undefined {
       }
     }
     i += times;
-    run.progress(`${config.backend.name} ${step.do}`, i, count);
+    run.progress(i, count);
   }
   return undefined;
 }

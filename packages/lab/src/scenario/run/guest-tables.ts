@@ -1,7 +1,9 @@
-import { type Backend, type Outcome, done } from '@granule/contract';
+import { type Backend, type Outcome, done, refused } from '@granule/contract';
 import { tableGeometry } from '@granule/geometry';
+import { hex } from '@granule/geometry/bits';
 import { createTableArena } from '@granule/memory';
 import { createPageTable } from '@granule/pgtable';
+import { SCENARIO_SCHEMA } from '../scenario.js';
 import type { StepOf } from '../steps.js';
 import { archNames, encoded } from './arch.js';
 
@@ -19,6 +21,9 @@ export interface GuestTables {
 
 /** A guest's stage 1 of 4K pages: 39 bits of VA from level 1, or 32 bits with AArch32. Refused: what the page-table core and the backend refuse. */
 export function guestTables(backend: Backend, { table, map, asid = 1 }: StepOf<'stage1'>): Outcome<GuestTables> {
+  if (table % 4096 !== 0) {
+    return refused('scenario.step', `table ${hex(table)} is not a multiple of 4096.`, SCENARIO_SCHEMA);
+  }
   const names = archNames(backend);
   const aarch32 = names.guest === 'pl10';
   const iaBits = aarch32 ? 32 : 39;

@@ -131,6 +131,7 @@ export function otherVms(run: Run, { count, pe = 0 }: StepOf<'other-vms'>): Fail
   const { world } = run;
   const [slot] = world.scenario.slots ?? [];
   for (let i = 0; i < count; i += 1) {
+    run.progress(i, count);
     const made = world.newVm(false);
     if (made.kind !== 'done') {
       return made;
@@ -176,7 +177,7 @@ export function hostRead(run: Run, { hva, bytes = 8, pe = 0, expect }: StepOf<'h
   if (!(caches?.read(pe, physical.value, into, CACHEABLE) ?? memory.read(physical.value, into))) {
     return noMemory(physical.value);
   }
-  told(run, `VMM reads ${hex(hva)}`, into, side.machine.witness?.check(pe, physical.value, into, false)?.expected, expect);
+  told(run, { what: `VMM reads ${hex(hva)}`, physical: physical.value, pe }, into, expect);
   return undefined;
 }
 
@@ -189,7 +190,7 @@ export function observe(run: Run, { physical, bytes = 8, expect }: StepOf<'obser
   if (!side.machine.memory.read(physical, into)) {
     return noMemory(physical);
   }
-  told(run, `device reads ${hex(physical)}`, into, side.machine.witness?.check(0, physical, into, false)?.expected, expect);
+  told(run, { what: `device reads ${hex(physical)}`, physical, pe: 0 }, into, expect);
   return undefined;
 }
 
@@ -205,10 +206,21 @@ function noMemory(physical: number): Failure {
   return refused('scenario.step', `There is no memory at ${hex(physical)}.`, SCENARIO_SCHEMA);
 }
 
-/** @param truth what was written last, where that is something else */
-function told(run: Run, what: string, bytes: Uint8Array, truth: bigint | undefined, expect: StepOf<'observe'>['expect']): void {
+interface Look {
+  readonly what: string;
+  readonly physical: number;
+  readonly pe: number;
+}
+
+/** What was read, if the program did not last write it, breaks a rule as an access of a guest does. */
+function told(run: Run, { what, physical, pe }: Look, bytes: Uint8Array, expect: StepOf<'observe'>['expect']): void {
+  const side = run.machine(what);
+  const mismatch = 'kind' in side ? undefined : side.machine.witness?.check(pe, physical, bytes, false);
+  const value = valueOf(bytes);
+  const at = { address: physical, output: physical, bytes: bytes.length, value, pe };
+  run.world.tell({ type: 'access', access: 'read', regime: 'physical', ...at, ...(mismatch !== undefined && { mismatch }) });
   if (expect !== undefined) {
-    const seen: Seen = { kind: 'done', value: valueOf(bytes), times: 1, ...(truth === undefined ? {} : { expected: truth }) };
+    const seen: Seen = { kind: 'done', value, times: 1, ...(mismatch?.expected !== undefined && { expected: mismatch.expected }) };
     const { expected, actual } = seenWords(seen, expect);
     run.findings.expect(what, expected, actual);
   }

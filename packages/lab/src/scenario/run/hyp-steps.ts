@@ -1,10 +1,10 @@
-import { type EffectSink, type Failure, type Format, type Outcome, done, refused } from '@granule/contract';
+import { type Failure, type Outcome, done, refused } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
 import { SCENARIO_SCHEMA } from '../scenario.js';
 import type { StepOf } from '../steps.js';
 import { archNames } from './arch.js';
 import { seenWords } from './guest-steps.js';
-import { createHyp, type Hyp } from './hyp.js';
+import { createHyp, HYP_MAIR, type Hyp } from './hyp.js';
 import type { Run } from './run.js';
 import type { World } from './world.js';
 
@@ -12,25 +12,19 @@ type HypStep =
   | StepOf<'hyp-map'> | StepOf<'hyp-unmap'> | StepOf<'hyp-stack'> | StepOf<'hyp-private'> | StepOf<'hyp-share'> | StepOf<'hyp-unshare'> | StepOf<'hyp-access'>;
 
 /** EL2's table, its registers on every PE where there are PEs. */
-export function startHyp(world: World, flush: boolean): Outcome<Hyp | undefined> {
+export function startHyp(world: World): Outcome<Hyp | undefined> {
   const spec = world.scenario.hyp;
   if (spec === undefined) {
     return done(undefined);
   }
-  const sinkOf = (format: Format): EffectSink => {
-    const whole = world.side.sinkOf(format);
-    // Without the flush whatever would have invalidated is not done.
-    return flush ? whole : { effect: (effect) => (effect.type === 'tlbi' ? undefined : whole.effect(effect.type === 'write' ? { ...effect, after: [], before: [] } : effect)) };
-  };
-  const hyp = createHyp(world, spec, sinkOf);
+  const hyp = createHyp(world, spec);
   if (hyp.kind === 'done') {
     const { table } = hyp.value;
     const { backend } = world.config;
     const { granule, iaBits, oaBits, startLevel } = table.format.geometry;
     world.side.installHyp(hyp.value.registers);
     world.tell({
-      type: 'context-installed', regime: archNames(backend).hyp, root: table.root,
-      format: { backend: backend.name, granule, iaBits, oaBits, startLevel, mair: 0xff44_0c04_00ffn },
+      type: 'context-installed', regime: archNames(backend).hyp, root: table.root, format: { backend: backend.name, granule, iaBits, oaBits, startLevel, mair: HYP_MAIR },
     });
   }
   return hyp;

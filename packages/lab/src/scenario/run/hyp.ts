@@ -1,15 +1,15 @@
-import { type Backend, type EffectSink, type Outcome, type Registers, done } from '@granule/contract';
+import { type Backend, type Outcome, type Registers, done } from '@granule/contract';
 import { type Level, tableGeometry } from '@granule/geometry';
 import { alignDown } from '@granule/geometry/bits';
 import { DownwardVa, HYP_POLICIES, hypAddress, type HypLayout, hypLayout, HypMappings, type HypPolicy, type PrivateVa, SharedPages, UpwardVa } from '@granule/kvm';
 import { createPageTable, type GranulePageTable } from '@granule/pgtable';
-import { hypDestroy } from '@granule/pgtable/hyp';
 import type { Configuration } from '../configure.js';
 import type { HypSpec } from '../machine-schema.js';
 import { archNames, encoded } from './arch.js';
 import type { World } from './world.js';
 
-const MAIR = 0xff44_0c04_00ffn;
+/** Normal Write-Back, Non-cacheable and Device types by index, as Linux has them. */
+export const HYP_MAIR = 0xff44_0c04_00ffn;
 const GIGABYTE = 30;
 /** A 32-bit kernel: hyp addresses are the kernel's own (KERN_TO_HYP is the identity), its linear map begins here. */
 const ARMV7_PAGE_OFFSET = 0xc000_0000;
@@ -51,23 +51,21 @@ export class Hyp {
     return hypRegisters(this.world.config.backend, this.table);
   }
 
-  destroy(): void {
-    hypDestroy(this.table);
-  }
 }
 
 /** Makes EL2's table as its policy has it at boot. Refused: `hyp.idmap-conflict`, what the backend refuses. */
-export function createHyp(world: World, spec: HypSpec, sinkOf: (format: GranulePageTable['format']) => EffectSink): Outcome<Hyp> {
+export function createHyp(world: World, spec: HypSpec): Outcome<Hyp> {
   const { config, arena } = world;
   const { backend } = config;
   const names = archNames(backend);
-  const policy: HypPolicy = { ...HYP_POLICIES[spec.policy ?? 'nvhe'], ...(spec.unmaps === undefined ? {} : { unmaps: spec.unmaps }) };
+  const { unmaps, tlbFlush: invalidates } = spec;
+  const policy: HypPolicy = { ...HYP_POLICIES[spec.policy ?? 'nvhe'], ...(unmaps !== undefined && { unmaps }), ...(invalidates !== undefined && { invalidates }) };
   const geometry = hypGeometry(config, spec);
-  const format = backend.format(names.hyp, { geometry, features: config.features, mair: MAIR });
+  const format = backend.format(names.hyp, { geometry, features: config.features, mair: HYP_MAIR });
   if (format.kind !== 'done') {
     return format;
   }
-  const table = createPageTable({ format: format.value, memory: arena, sink: sinkOf(format.value) });
+  const table = createPageTable({ format: format.value, memory: arena, sink: world.side.sinkOf(format.value) });
   if (table.kind !== 'done') {
     return table;
   }
@@ -119,12 +117,12 @@ function hypRegisters(backend: Backend, { root, format }: GranulePageTable): Reg
   if (archNames(backend).hyp === 'pl2') {
     return {
       HSCTLR: encoded(backend, 'HSCTLR', { M: 1, C: 1, I: 1 }), HTCR: encoded(backend, 'HTCR', { IRGN0: 1, ORGN0: 1, SH0: 3 }), HTTBR: BigInt(root),
-      HMAIR0: MAIR & 0xffff_ffffn, HMAIR1: MAIR >> 32n,
+      HMAIR0: HYP_MAIR & 0xffff_ffffn, HMAIR1: HYP_MAIR >> 32n,
     };
   }
   const tg = { '4K': 0, '64K': 1, '16K': 2 }[granule];
   return {
-    SCTLR_EL2: encoded(backend, 'SCTLR_EL2', { M: 1, C: 1, I: 1 }), TTBR0_EL2: BigInt(root), MAIR_EL2: MAIR,
+    SCTLR_EL2: encoded(backend, 'SCTLR_EL2', { M: 1, C: 1, I: 1 }), TTBR0_EL2: BigInt(root), MAIR_EL2: HYP_MAIR,
     TCR_EL2: encoded(backend, 'TCR_EL2', { T0SZ: 64 - iaBits, TG0: tg, PS: 5, IRGN0: 1, ORGN0: 1, SH0: 3 }),
   };
 }

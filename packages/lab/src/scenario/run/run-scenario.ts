@@ -4,7 +4,7 @@ import type { MachineReport, RunReport } from '../../report/report.js';
 import { geometryReport, mappingCounts, tablesReport } from '../../report/vm-report.js';
 import { COST_PROFILES, costProfile } from '../../cost/profile.js';
 import { parseDuration } from '../../cost/duration.js';
-import { type Backends, type Configuration, configure } from '../configure.js';
+import { type Backends, type Configuration, configure, type Misplaced } from '../configure.js';
 import { type FieldPath, fieldName } from '../read.js';
 import { SCENARIO_SCHEMA, type Scenario, type Variant } from '../scenario.js';
 import { fidelityOf, workOfScenario } from './fidelity.js';
@@ -31,19 +31,16 @@ export interface RunOptions {
   readonly progress?: Progress;
 }
 
-/** Table pages of a run: on modelled hardware, whose memory holds them, and otherwise. */
-const MACHINE_PAGES = 2 ** 15;
-const POLICY_PAGES = 2 ** 21;
+/** Bytes of table pages that a run may have: on modelled hardware, whose memory holds them, and otherwise (what an arena holds at most). */
+const MACHINE_TABLES = 2 ** 28;
+const POLICY_TABLES = 2 ** 33;
 const INITIAL_PAGES = 64;
+/** Accesses and entries of a run: an hour or so. */
+const MOST = 2 ** 32;
 /** Steps whose failure is what the guest runs into; that of any other is a mistake of the scenario. */
 const GUEST_STEPS: ReadonlySet<string> = new Set(['read', 'write', 'fetch', 'dc', 'ic', 'stage1', 'other-vms', 'hyp-map', 'hyp-private', 'hyp-stack', 'hyp-share', 'hyp-unshare']);
 /** What the policy looks at, where it is there. */
 const TOLD_FEATURES = ['s2fwb', 'idc', 'dic', 'tlbirange', 'ttl', 'haf', 'xnx', 'lpa'] as const;
-
-interface Misplaced {
-  readonly failure: Failure;
-  readonly path: FieldPath;
-}
 
 /**
  * Runs a scenario, each of its variants, and puts the report together. Refused: `scenario.*` and what the policy refuses of machine, VM, slots or a step of the
@@ -55,33 +52,48 @@ export function runScenario(scenario: Scenario, options: RunOptions): Outcome<Ru
   if (wrong !== undefined) {
     return placed(wrong, place, options.place !== undefined);
   }
+  const all: readonly (Variant | undefined)[] = scenario.variants ?? [undefined];
+  const list = all.filter((variant) => fits(scenario, variant, options.arch));
+  if (list.length === 0) {
+    return refused('scenario.arch', `No variant is left for ${String(options.arch)}: each has a CPU, features or a host of its own.`, SCENARIO_SCHEMA);
+  }
   const variants: VariantRun[] = [];
-  const list: readonly (Variant | undefined)[] = scenario.variants ?? [undefined];
-  for (const [index, variant] of list.entries()) {
+  for (const variant of list) {
     const run = runVariant(variantOf(scenario, variant), variant, options);
     if ('failure' in run) {
       const [section] = run.path;
-      const own = variant !== undefined && typeof section === 'string' && section in variant ? ['variants', index] : [];
+      const own = variant !== undefined && typeof section === 'string' && section in variant ? ['variants', all.indexOf(variant)] : [];
       return placed({ ...run, path: [...own, ...run.path] }, place, options.place !== undefined);
     }
     variants.push(run);
   }
-  const { name, question, sources = [], costs = [], measured = [] } = scenario;
-  const profiles = costs.map((each) => costProfile(each)!);
-  return done(assembleReport({
-    scenario: { name, sources, ...(question === undefined ? {} : { question }), ...(file === undefined ? {} : { file }) },
-    variants, profiles, measured: measured.map((each): MeasuredTotal => ({
-      ns: parseDuration(each.total)!, source: each.source, profile: costProfile(each.profile)!, between: each.between,
-      ...(each.phase === undefined ? {} : { phase: each.phase }), ...(each.parts === undefined ? {} : { parts: each.parts }),
+  return done(assembled(scenario, file, variants));
+}
+
+function assembled({ name, question, sources = [], costs = [], measured = [] }: Scenario, file: string | undefined, variants: readonly VariantRun[]): RunReport {
+  const names = variants.map((each) => each.name);
+  return assembleReport({
+    scenario: { name, sources, ...(question !== undefined && { question }), ...(file !== undefined && { file }) },
+    variants,
+    profiles: costs.map((each) => costProfile(each)!),
+    measured: measured.filter(({ between }) => between.every((each) => names.includes(each))).map(({ total, source, profile, between, phase, parts }): MeasuredTotal => ({
+      ns: parseDuration(total)!, source, profile: costProfile(profile)!, between, ...(phase !== undefined && { phase }), ...(parts !== undefined && { parts }),
     })),
-  }));
+  });
+}
+
+/** Whether a variant means anything on the architecture asked for: one that differs in its CPU, features or host does not on another than the scenario's. */
+function fits({ machine }: Scenario, variant: Variant | undefined, arch: keyof Backends | undefined): boolean {
+  const { cpu, registers, features } = variant?.machine ?? {};
+  const { granule, vaBits } = variant?.host ?? {};
+  const own = [cpu, registers, features, granule, vaBits].some((each) => each !== undefined);
+  return !own || arch === undefined || arch === (variant?.machine?.arch ?? machine?.arch ?? 'armv8');
 }
 
 /** `FILE:LINE:COLUMN: field: sentence`. */
 function placed({ failure, path }: Misplaced, place: (path: FieldPath) => string, written: boolean): Failure {
   const where = written ? `${place(path)}: ` : '';
-  const field = failure.id === 'scenario.setting' ? '' : `${fieldName(path)}: `;
-  return { ...failure, sentence: `${where}${field}${failure.sentence}` };
+  return { ...failure, sentence: `${where}${fieldName(path)}: ${failure.sentence}` };
 }
 
 /** Names that the scenario uses of profiles, variants and phases. */
@@ -133,13 +145,17 @@ function runVariant(given: Scenario, variant: Variant | undefined, options: RunO
   const { scenario, arch, notes } = forArch(given, options.arch);
   const page = { '4K': 2 ** 12, '16K': 2 ** 14, '64K': 2 ** 16 }[scenario.host?.granule ?? '4K'];
   const work = workOfScenario(scenario, page);
-  const fidelity = fidelityOf(scenario, work);
-  const maxPages = fidelity === 'machine' ? MACHINE_PAGES : POLICY_PAGES;
-  const configured = configure(scenario, options.backends, arch, { maxPages, initialPages: Math.min(maxPages, INITIAL_PAGES + Math.ceil((8 * work) / page)) });
-  if (configured.kind !== 'done') {
-    return { failure: configured, path: [configured.sentence.split(/[. ]/)[0]] };
+  if (work > MOST) {
+    const sentence = `The steps come to ${work.toLocaleString('en')} accesses and table entries, and a run does at most ${MOST.toLocaleString('en')}.`;
+    return { failure: refused('scenario.too-large', sentence, SCENARIO_SCHEMA), path: ['steps'] };
   }
-  const config = configured.value;
+  const fidelity = fidelityOf(scenario, work);
+  const maxPages = (fidelity === 'machine' ? MACHINE_TABLES : POLICY_TABLES) / page;
+  const configured = configure(scenario, options.backends, arch, { maxPages, initialPages: Math.min(maxPages, INITIAL_PAGES + Math.ceil((8 * work) / page)) });
+  if ('failure' in configured) {
+    return configured;
+  }
+  const config = configured;
   const lines = { data: config.line, instruction: config.line };
   const name = variant?.name ?? scenario.name;
   const recorder = new Recorder({ backend: config.backend, judged: fidelity !== 'policy', lines, log: options.log?.(name) });
@@ -150,7 +166,7 @@ function runVariant(given: Scenario, variant: Variant | undefined, options: RunO
   if (failed !== undefined) {
     return failed;
   }
-  const hyp = startHyp(world, scenario.hyp?.tlbFlush ?? true);
+  const hyp = startHyp(world);
   if (hyp.kind !== 'done') {
     return { failure: hyp, path: ['hyp'] };
   }
@@ -173,6 +189,8 @@ type Stopped = NonNullable<VariantRun['stopped']>;
 function steps(run: Run, findings: Findings): Stopped | Misplaced | undefined {
   const { scenario, recorder } = run.world;
   for (const [index, step] of scenario.steps.entries()) {
+    run.label = `step ${index + 1} of ${scenario.steps.length}, ${step.do}`;
+    run.progress(0, 1);
     const failure = run.step(step);
     if (failure === undefined) {
       continue;

@@ -14,13 +14,21 @@ export type Progress = (what: string, done: number, of: number) => void;
 
 /** One run of a scenario's steps. */
 export class Run {
+  /** The step at hand, for people. */
+  label = '';
+
   constructor(
     readonly world: World,
     readonly findings: Findings,
     private readonly hardware: MachineSide | undefined,
     readonly hyp: Hyp | undefined,
-    readonly progress: Progress,
+    private readonly told: Progress,
   ) {}
+
+  /** Tells how far the step is. */
+  progress(done: number, of: number): void {
+    this.told(this.label, done, of);
+  }
 
   vcpu(id = 0): Vcpu {
     return this.world.vcpus[id];

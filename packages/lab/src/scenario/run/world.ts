@@ -2,8 +2,7 @@ import { type AccessType, type Effect, type EffectSink, type Failure, type Fault
 import { allSetWays, encodeSetWay } from '@granule/cache-tlb';
 import { createTableArena, type TableArena } from '@granule/memory';
 import { Backing, type CacheEmulation, createVm, DeferredCaches, linuxCaches, PerCpuCaches, setManualDirtyLog, setMemoryRegion, setSplitChunk, type Vcpu, type Vm, VmidAllocator, type VmOptions } from '@granule/kvm';
-import { backingOf, type Configuration } from '../configure.js';
-import type { FieldPath } from '../read.js';
+import { backingOf, type Configuration, type Misplaced } from '../configure.js';
 import type { Scenario } from '../scenario.js';
 import type { Recorder } from './recorder.js';
 
@@ -85,7 +84,7 @@ export class World {
   }
 
   /** Makes the VM, its slots and its vCPUs. A failure comes with the field that is to blame. */
-  start(): { readonly failure: Failure; readonly path: FieldPath } | undefined {
+  start(): Misplaced | undefined {
     const { slots = [], vm: spec = {} } = this.scenario;
     const made = this.newVm(true);
     if (made.kind !== 'done') {
