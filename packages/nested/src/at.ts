@@ -81,10 +81,10 @@ function reported(out: Translation, { regimes }: Context, { regime }: Access): F
     return fault;
   }
   const { fetches } = out;
-  const last = fetches.stage.subarray(0, fetches.count).lastIndexOf(1);
+  const last = fetches.all().findLast(({ stage }) => stage === 1);
   const control = regimes.get(regime)?.control;
   const start = (fault.upper ? control?.upper : control?.lower)?.format?.geometry.startLevel ?? 0;
-  return { ...fault, level: last < 0 ? start : ((fetches.level[last] + 1) as Level) };
+  return { ...fault, level: last === undefined ? start : ((last.level + 1) as Level) };
 }
 
 /** EL0 and EL1 are the host's own with {E2H, TGE} = {1, 1}. */
