@@ -128,7 +128,7 @@ export class Bytes {
     for (let line = pa - (pa % LINE_BYTES); line < pa + bytes; line += LINE_BYTES) {
       const write: Written = {
         start: Math.max(pa, line), end: Math.min(pa + bytes, line + LINE_BYTES), event, pe, memory, value: bytes <= 8 ? value : undefined,
-        coherent: undefined, unified: undefined, purged: undefined, fetchable: undefined, fetchableOn: new Map(), early: 0, lost: 0, told: false,
+        coherent: undefined, unified: undefined, purged: undefined, fetchable: undefined, fetchableOn: undefined, early: 0, lost: 0, told: false,
       };
       if (memory?.cached === false) {
         // A dirty copy of the line will be written over it.
@@ -186,10 +186,10 @@ export class Bytes {
       return;
     }
     if (dic) return;
-    const local = write.fetchableOn.get(pe);
+    const local = write.fetchableOn?.get(pe);
     const step = isDone(local, pe) ? local : write.fetchable;
     if (!isDone(step, pe)) {
-      this.#tell('code.stale-instructions', write, [step, local, ...write.fetchableOn.values()].find((each) => each !== undefined)?.event ?? (write.early > 0 ? write.early : write.event));
+      this.#tell('code.stale-instructions', write, [step, local, ...(write.fetchableOn?.values() ?? [])].find((each) => each !== undefined)?.event ?? (write.early > 0 ? write.early : write.event));
     } else if (step?.pe === pe && (this.#synchronised.get(pe) ?? 0) < step.event) this.#tell('code.stale-instructions', write, step.event);
   }
 
@@ -202,7 +202,7 @@ export class Bytes {
   #invalidate(write: Written, pe: number, local: boolean): void {
     const needsClean = this.caches !== 'none' && !this.caches.idc && write.memory?.dirties === true;
     if (needsClean && !isDone(write.unified, pe)) write.early = this.ledger.event;
-    else if (local) write.fetchableOn.set(pe, this.#step(pe));
+    else if (local) (write.fetchableOn ??= new Map<number, Step>()).set(pe, this.#step(pe));
     else write.fetchable = this.#step(pe);
   }
 

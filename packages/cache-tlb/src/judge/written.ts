@@ -25,7 +25,7 @@ export interface Written {
   purged: Step | undefined;
   /** Instruction caches invalidated: of every PE, or of the one that issued it. */
   fetchable: Step | undefined;
-  readonly fetchableOn: Map<number, Step>;
+  fetchableOn: Map<number, Step> | undefined;
   /** An instruction cache was invalidated before the clean was complete. */
   early: number;
   /** The event by which it is lost, or may be: 0 none. */

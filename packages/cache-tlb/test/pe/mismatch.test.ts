@@ -349,3 +349,40 @@ describe('a listener', () => {
     ]);
   });
 });
+
+/** HCR_EL2.CD is bit 32, ID bit 33, DC bit 12 (DDI 0487 D23.2, HCR_EL2). */
+describe('the controls of caches', () => {
+  const HCR = (1n << 31n) | 1n;
+  const inMemory = ({ machine }: ReturnType<typeof cachedGuest>): number => {
+    const byte = new Uint8Array(1);
+    machine.memory.read(OUTPUT, byte);
+    return byte[0];
+  };
+
+  it.each([
+    ['HCR_EL2.DC alone: Write-Back', HCR | (1n << 12n), 0],
+    ['HCR_EL2.CD: past the data caches', HCR | (1n << 12n) | (1n << 32n), 7],
+    ['HCR_EL2.ID: nothing to data', HCR | (1n << 12n) | (1n << 33n), 0],
+    ['stage 1 off: Device', HCR, 7],
+  ] as const)('%s', (_, hcr, memory) => {
+    const made = cachedGuest();
+    const [pe] = made.machine.pes;
+    pe.writeRegister('HCR_EL2', hcr);
+    pe.isb();
+    pe.write('el10', CACHED, 7n);
+    expect(inMemory(made)).toBe(memory);
+  });
+
+  it('HCR_EL2.ID makes fetches go past the instruction cache, once no TLB entry has the bit as it was', () => {
+    const made = cachedGuest();
+    const [pe] = made.machine.pes;
+    pe.fetch('el10', CACHED);
+    made.machine.storeByDevice(OUTPUT, Uint8Array.of(9));
+    expect(valueOf(pe, CACHED, true)).toBe(0n);
+    pe.writeRegister('HCR_EL2', HCR | (1n << 12n) | (1n << 33n));
+    pe.isb();
+    expect(valueOf(pe, CACHED, true)).toBe(0n);
+    pe.maintenance.tlbi('VMALLS12E1IS');
+    expect(valueOf(pe, CACHED, true)).toBe(9n);
+  });
+});
