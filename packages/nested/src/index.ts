@@ -12,7 +12,7 @@ export { guestControls } from './guest-controls.js';
 export type { GuestControls } from './guest-controls.js';
 export { GuestWalker } from './guest-walk.js';
 export type { GuestEntry, GuestWalk } from './guest-walk.js';
-export { nestingSupported } from './guest.js';
+export { nestingSupported, offeredGranules } from './guest.js';
 export { recordText, ShadowHistory } from './history.js';
 export type { ShadowRecord } from './history.js';
 export { vmidOf, withoutCnp } from './key.js';
