@@ -20,6 +20,8 @@ export interface VcpuSteps {
   register(name: string, value: Word): VcpuSteps;
   mmu(on: boolean, more?: With<'mmu', 'on' | 'vcpu'>): VcpuSteps;
   setWay(op: Named<'set-way'>['op'], operand?: Amount): VcpuSteps;
+  /** Another vCPU. */
+  vcpu(vcpu: number): VcpuSteps;
   /** Back to the scenario. */
   readonly scenario: ScenarioBuilder;
 }
@@ -56,6 +58,7 @@ export class ScenarioBuilder {
       register: (name, value) => add({ do: 'register', vcpu, name, value }),
       mmu: (on, more = {}) => add({ do: 'mmu', vcpu, on, ...more }),
       setWay: (op, operand) => add({ do: 'set-way', vcpu, op, ...(operand === undefined ? {} : { operand }) }),
+      vcpu: (other) => this.vcpu(other),
       scenario: this,
     };
     return steps;
