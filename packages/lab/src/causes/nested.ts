@@ -2,6 +2,7 @@ import { type NestedGuest, type NestedState as GuestState, type Outcome, type Sh
 import type { InputAddress } from '@granule/geometry/bits';
 import { hex } from '@granule/geometry/bits';
 import type { FaultPlace, NestedOptions, NestedVm, Vcpu, Vm } from '@granule/kvm';
+import type { ShadowEvent } from '@granule/nested';
 import type { DecodedEvent, NestedState, TraceFields } from '@granule/snapshot';
 import { tableOf } from '../image/nested-regimes.js';
 import type { EnteredContext, GuestHypervisor } from '../nested/hypervisor.js';
@@ -39,9 +40,10 @@ export function isLargeStep({ event, fields }: { readonly event: string; readonl
 }
 
 /** What the policy is told of a VM with a virtual EL2. */
-export function nestedOptions({ guest, hypervisor }: NestedInput): NestedOptions {
+export function nestedOptions({ guest, hypervisor }: NestedInput, driver?: NestedDriver): NestedOptions {
   return {
     guest,
+    on: (event) => driver?.decided(event),
     memory: {
       read: (ipa, into) => hypervisor.memory?.read(ipa, into) ?? false,
       exchange: (ipa, expected, value) => hypervisor.memory?.exchange?.(ipa, expected, value) ?? 'not-memory',
@@ -66,13 +68,22 @@ export class NestedDriver {
   /** Numbers of shadows whose context's key is not known. */
   readonly #unknownContexts = new Set<number>();
   readonly #input: NestedInput;
+  readonly #onForward: (shadow: number, ipa: InputAddress, sentence: string) => void;
   readonly #contexts = { equal: 0, total: 0 };
   #nested: NestedVm | undefined;
   /** The one that ran last. */
   #vcpu: Vcpu | undefined;
 
-  constructor(input: NestedInput) {
+  /** @param onForward a fault went to the guest hypervisor: number of the shadow, address, why */
+  constructor(input: NestedInput, onForward: (shadow: number, ipa: InputAddress, sentence: string) => void = () => undefined) {
     this.#input = input;
+    this.#onForward = onForward;
+  }
+
+  decided(event: ShadowEvent): void {
+    if (event.event === 'decided' && event.decision.did === 'forward') {
+      this.#onForward(event.context + 1, event.ipa, event.decision.sentence);
+    }
   }
 
   /** The trace comes to a checkpoint: what runs there is the kernel's. */

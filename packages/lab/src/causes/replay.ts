@@ -20,7 +20,7 @@ const END = 'end.trace.txt';
  *
  * Refused: as replayOps does, `replay.no-steps`; not modelled: `replay.nested`, `replay.several-vms`.
  */
-export function replayCauses(options: ReplayOptions & Pick<PolicyInput, 'onCall'>): Outcome<CausesReport> {
+export function replayCauses(options: ReplayOptions & Pick<PolicyInput, 'onCall' | 'explain'>): Outcome<CausesReport> {
   const run = openRun(options);
   if (run.kind !== 'done') {
     return run;
@@ -31,8 +31,8 @@ export function replayCauses(options: ReplayOptions & Pick<PolicyInput, 'onCall'
   }
   const { steps, slots, events } = run.value;
   const vmmTask = events.find(({ decoded }) => decoded?.event === 's2_init')?.source.pid;
-  const { onCall } = options;
-  const replayer = new PolicyReplayer({ ...input.value, ...(onCall === undefined ? {} : { onCall }) }, slots, vmmTask);
+  const { onCall, explain } = options;
+  const replayer = new PolicyReplayer({ ...input.value, ...(onCall && { onCall }), ...(explain && { explain }) }, slots, vmmTask);
   const compared = drive(options, replayer, run.value, placeSteps(steps, 'end'));
   return compared.kind === 'done' ? done(reportOf(run.value, input.value, replayer, compared.value)) : compared;
 }
@@ -127,6 +127,7 @@ function reportOf(run: OpenRun, input: PolicyInput, replayer: PolicyReplayer, ch
     run: name, kernel, cpu, profile: input.kernel.version, kernelGiven: input.kernelGiven, vtcr, vmid, traces, causes, calls, totals,
     given: Object.fromEntries(hostMemory.given), undetermined: undeterminedOf(replayer, run, vmid.ours === vmid.kernel),
     differences, moreDifferences, violations, checkpoints, ...(nested && { nested }),
+    ...(replayer.session.histories && { history: replayer.session.histories.all }),
     exact: whole && sound && violations.length === 0 && (vtcr.kernel ?? vtcr.ours) === vtcr.ours && (nested === undefined || isExact(nested)),
   };
 }

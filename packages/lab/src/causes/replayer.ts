@@ -180,6 +180,10 @@ export class PolicyReplayer {
     this.session.muted = true;
     if (tables !== undefined) {
       nested?.adopt(decoded, input.layout, tables);
+      const call = callOf(decoded, this.#linear, tables);
+      if (call !== undefined) {
+        this.session.histories?.call(call, this.session.vm, "a fault through tables that nothing tells, taken over from the kernel", this.session.where);
+      }
     }
     this.session.muted = false;
   }

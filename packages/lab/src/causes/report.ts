@@ -1,4 +1,5 @@
 import { counted } from '../dump/summary.js';
+import { type EntryHistory, historyLines } from './history.js';
 import { checkpointLines, ofTotal, type CheckpointComparison, type Place } from '../replay/report.js';
 
 /** A call that the policy and the kernel do not have in common. */
@@ -63,6 +64,8 @@ export interface CausesReport {
     readonly shadowMappings?: CallCount;
   };
   readonly nested?: NestedReport;
+  /** Of the addresses that were asked for. */
+  readonly history?: readonly EntryHistory[];
   /** Arguments that only the calls themselves tell, by kind. */
   readonly given: Readonly<Record<string, number>>;
   readonly undetermined: readonly Undetermined[];
@@ -99,6 +102,7 @@ export function causesText(report: CausesReport): string {
     '',
     ...report.checkpoints.flatMap(checkpointLines),
     '',
+    ...(report.history ?? []).flatMap((each) => [...historyLines(each), '']),
     ...(shadowMappings === undefined ? [] : [`${ofTotal(shadowMappings.equal, shadowMappings.total)} shadow mappings equal`]),
     `${ofTotal(totals.calls.equal, totals.calls.total)} calls, ${ofTotal(totals.mappings.equal, totals.mappings.total)} mappings equal`,
   ];

@@ -7,6 +7,7 @@ import type { TracedEvent } from '../replay/trace-pass.js';
 import { TableNumbers } from './actual.js';
 import { CallRecorder, type Call } from './calls.js';
 import { CallComparison } from './compare.js';
+import { EntryHistories } from './history.js';
 import { TracedHost } from './host.js';
 import { isLargeStep, NestedDriver, type NestedInput } from './nested.js';
 import type { CallDifference } from './report.js';
@@ -31,6 +32,8 @@ export interface PolicyInput extends Pick<VmOptions, 'backend' | 'kernel' | 'hos
   readonly guestTasks: ReadonlySet<number>;
   /** Takes every call that the policy makes, in order. */
   readonly onCall?: (call: Call) => void;
+  /** IPAs of a nested guest whose history is to be kept. */
+  readonly explain?: readonly number[];
   /** Pages of a dirty log as the VMM got it, IPAs; undefined: not recorded. */
   dirtyLog(step: PlacedStep): readonly number[] | undefined;
 }
@@ -54,6 +57,7 @@ export class Session {
   /** The guest hypervisor, where there is one, and the numbers of the stage 2s then. */
   readonly nested: NestedDriver | undefined;
   readonly tables: TableNumbers | undefined;
+  readonly histories: EntryHistories | undefined;
   /** What the policy does now shows in no trace. */
   muted = false;
   /** The machine refuses the VM: nothing more can be replayed. */
@@ -68,9 +72,16 @@ export class Session {
     const { nested } = input;
     this.comparison = new CallComparison(input.traced, (call) => nested?.largeStepsTraced === false && isLargeStep(call));
     this.recorder = new CallRecorder((call) => this.#made(call), input.layout, { icacheLimit: input.icacheLimit }, nested !== undefined);
-    this.nested = nested && new NestedDriver(nested);
+    const histories = input.explain && new EntryHistories(input.explain);
+    this.histories = histories;
+    this.nested = nested && new NestedDriver(nested, (shadow, ipa, sentence) => histories?.forwarded(shadow, ipa, sentence, this.#at));
     this.tables = nested && new TableNumbers();
     this.hostMemory = new TracedHost(this.sizes.page, this.sizes.pmd);
+  }
+
+  /** Where the cause under way stands. */
+  get where(): Where {
+    return this.#at;
   }
 
   /** The cause under way. */
@@ -87,6 +98,7 @@ export class Session {
       this.live[Number(table)]?.touches.push({ operation: call.event, trace: this.#at.trace, line: this.#at.line, start: addr, end: addr + size });
     }
     this.input.onCall?.(call);
+    this.histories?.call(call, this.vm, this.#cause, this.#at);
     this.comparison.expect(this.#pid, { call, cause: this.#cause, at: this.#at });
   }
 

@@ -73,7 +73,7 @@ export class Vmm {
     const vm = createVm({
       backend, kernel, host, memory, type: addressArg(step, 'type', 'ipaBits') ?? ipaBits, hostMemory: session.hostMemory,
       vmids: new VmidAllocator(host.features.vmidBits), sink: session.recorder, trace: session.recorder.trace,
-      ...(nested === undefined ? {} : { nested: nestedOptions(nested) }),
+      ...(nested === undefined ? {} : { nested: nestedOptions(nested, session.nested) }),
     });
     if (vm.kind !== 'done') {
       session.problem = vm;

@@ -49,6 +49,8 @@ export interface Image {
    * `image.unknown-regime`, `image.bad-regime`, `image.regime-cycle`, and `registers.*` where the registers put no such table in force.
    */
   tables(name: string): Outcome<readonly RegimeTables[]>;
+  /** The memory behind a stage-2 table, at its IPAs; permissions and access flags are left out. */
+  throughStage2(stage2: RegimeTables): PhysicalReader;
 }
 
 const SOURCE = 'granule-registers/1';
@@ -186,6 +188,10 @@ class OpenImage implements Image {
       ...(range === undefined ? {} : { range }),
       ...(through === undefined ? {} : { through }),
     };
+  }
+
+  throughStage2(stage2: RegimeTables): PhysicalReader {
+    return this.#reader(stage2);
   }
 
   #reader(through: RegimeTables | undefined): PhysicalReader {

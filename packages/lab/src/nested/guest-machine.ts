@@ -1,4 +1,4 @@
-import { type Backend, type NestedGuest, type Outcome, done } from '@granule/contract';
+import { type Backend, type Features, type NestedGuest, type Outcome, done, refused } from '@granule/contract';
 import { type Granule, GRANULES, kvmIpaLimit } from '@granule/geometry';
 import type { HostProfile } from '@granule/kvm';
 import type { KernelTables } from '../replay/kernel-tables.js';
@@ -16,12 +16,10 @@ const ID_REGISTER = /^\s*SYS_(ID_\w+):\s*([\da-f]{1,16})\s*$/iu;
  */
 export function guestMachine(options: ReplayOptions, known: readonly KernelTables[], host: HostProfile, backend: Backend): Outcome<NestedGuest> {
   const { granule, features } = host;
-  const lpa2 = features.lpa2Granules2.includes(granule);
-  const limit = kvmIpaLimit({ granule, paBits: features.paBits, features: { granules: features.granules2, lpa: features.lpa, lpa2, ttst: features.ttst } });
-  if (limit.kind !== 'done') {
-    return limit;
+  const byHost = guestOfMachine(backend, features, granule);
+  if (byHost === undefined) {
+    return refused('replay.no-table', `The host's features give no VM a legal IPA size with ${granule} pages.`, 'Linux kvm_set_ipa_limit');
   }
-  const common = { backend, ipaLimit: limit.value, hostGranule: granule };
   for (const { checkpoint } of known) {
     const lines = readLines(options.files, `${checkpoint}.idregs.txt`);
     if (lines.kind !== 'done') {
@@ -30,12 +28,21 @@ export function guestMachine(options: ReplayOptions, known: readonly KernelTable
     const registers = registersOf(lines.value ?? []);
     if (registers['ID_AA64MMFR0_EL1'] !== undefined) {
       const seen = backend.registers.features(registers);
-      return done({ ...common, paBits: seen.paBits, features: seen });
+      return done({ ...byHost, paBits: seen.paBits, features: seen });
     }
   }
-  const large = (each: Granule): boolean => GRANULES[each].pageShift >= GRANULES[granule].pageShift;
-  const limited = { ...features, granules2: features.granules2.filter(large) };
-  return done({ ...common, paBits: Math.min(MAX_PA_BITS, features.paBits), features: limited });
+  return done(byHost);
+}
+
+/** The machine that KVM shows a guest hypervisor on a host of these features and page size; undefined: such a host gives no VM a legal IPA size. */
+export function guestOfMachine(backend: Backend, features: Features, hostGranule: Granule): NestedGuest | undefined {
+  const { granules2, lpa, ttst, paBits } = features;
+  const limit = kvmIpaLimit({ granule: hostGranule, paBits, features: { granules: granules2, lpa, lpa2: features.lpa2Granules2.includes(hostGranule), ttst } });
+  if (limit.kind !== 'done') {
+    return undefined;
+  }
+  const large = (each: Granule): boolean => GRANULES[each].pageShift >= GRANULES[hostGranule].pageShift;
+  return { backend, ipaLimit: limit.value, hostGranule, paBits: Math.min(MAX_PA_BITS, paBits), features: { ...features, granules2: granules2.filter(large) } };
 }
 
 function registersOf(lines: readonly string[]): Readonly<Record<string, bigint>> {
