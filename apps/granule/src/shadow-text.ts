@@ -18,18 +18,25 @@ function physicalOf({ end }: StageWalk): number | undefined {
 
 /** The chain as people read it: the guest hypervisor's stage 2, the VM's own, the shadow of both, and why it is as it is. */
 export function shadowLines(walk: ShadowWalk, allFields: boolean): readonly string[] {
-  const { address, context, guest, host, shadow, ipa, state, sentences } = walk;
+  const { context, guest, host, shadow } = walk;
   const { virtVTTBR, virtVTCR, virtHCR, seenAt } = context;
   const off = (virtHCR & 1n) === 0n;
   const title = `nested guest with VTTBR_EL2 ${hex(virtVTTBR, 1)}, VTCR_EL2 ${hex(virtVTCR, 1)}${off ? ', its stage 2 off (HCR_EL2.VM = 0)' : ''}, seen at ${seenAt}`;
-  const physical = physicalOf(shadow);
-  const chain = [`IPA ${hex(address)}`, ...(ipa === undefined ? [] : [`VM's IPA ${hex(ipa)}`]), ...(physical === undefined ? [] : [`PA ${hex(physical)}`])];
   const section = (name: string, stage: StageWalk | undefined): readonly string[] => (stage === undefined ? [] : [colour.bold(name), ...stageLines(stage, false, allFields)]);
   return [
     title,
     ...section("the guest hypervisor's tables", guest),
     ...section("the VM's own stage 2", host),
     ...section('the shadow', shadow),
+    ...chainLines(walk),
+  ];
+}
+
+/** The addresses from the nested guest's to the physical one, what the shadow has of them, and why. */
+export function chainLines({ address, ipa, shadow, state, sentences }: ShadowWalk): readonly string[] {
+  const physical = physicalOf(shadow);
+  const chain = [`IPA ${hex(address)}`, ...(ipa === undefined ? [] : [`VM's IPA ${hex(ipa)}`]), ...(physical === undefined ? [] : [`PA ${hex(physical)}`])];
+  return [
     `${chain.join(' -> ')} ${state === 'mapped' ? STATES[state] : colour.red(STATES[state])}`,
     ...sentences.flatMap((sentence) => wrapped(sentence, '  ').map((line) => `  ${line}`)),
   ];

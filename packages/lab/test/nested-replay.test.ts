@@ -10,7 +10,7 @@ import { valueOf } from './support.js';
 
 type Texts = Readonly<Record<string, string | undefined>>;
 
-const folder = (run: string): string => join(import.meta.dirname, 'data/replay', run);
+const folder = (run: string): string => join(import.meta.dirname, run === 'G-4k-v2' ? '../../../apps/granule/data' : 'data/replay', run);
 
 /** The files of a run; some replaced by texts, `undefined` taken away. A name stands for its gzip too. */
 function filesOf(run: string, instead: Texts): RunFiles {

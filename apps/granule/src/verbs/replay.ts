@@ -18,7 +18,7 @@ const EXAMPLE = `
 Example:
   granule replay apps/granule/data/A-4k-a76
   granule replay apps/granule/data/A-4k-a76 --ops
-  granule replay packages/lab/test/data/replay/G-4k-v2 --explain 0x2000_0000`;
+  granule replay apps/granule/data/G-4k-v2 --explain 0x2000_0000`;
 
 export function command(): Command {
   return new Command('replay')

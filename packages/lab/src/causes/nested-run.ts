@@ -37,7 +37,7 @@ export function nestedInput(
     return ops;
   }
   const shown = new Map<string, Shown>();
-  for (const { checkpoint } of known) {
+  for (const { checkpoint } of upTo(options.until, known)) {
     const each = shownAt(options, checkpoint);
     if (each.kind !== 'done') {
       return each;
@@ -56,6 +56,12 @@ export function nestedInput(
     return guest;
   }
   return done({ shadows, guest: guest.value, hypervisor, guestEntries: check, largeStepsTraced: events.some(({ decoded }) => decoded !== undefined && isLargeStep(decoded)) });
+}
+
+/** The checkpoints that a replay comes to. */
+function upTo(until: string | undefined, known: readonly KernelTables[]): readonly KernelTables[] {
+  const last = known.findIndex(({ checkpoint }) => checkpoint === until);
+  return last === -1 ? known : known.slice(0, last + 1);
 }
 
 /** The program, where it explains memory at every checkpoint and every action of the trace; else why not. */
