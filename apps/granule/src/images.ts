@@ -47,9 +47,9 @@ function cpuBeside(path: string): string | undefined {
 export function openImageFiles(path: string, options: ImageOptions): Image {
   const regs = options.regs ?? registersBeside(path);
   const memory = openMemoryFile(path, options.base);
-  const { registers, regimes } = valueOf(readRegisters(readText(regs)), regs);
+  const { registers, regimes, nested } = valueOf(readRegisters(readText(regs)), regs);
   const cpu = cpuBeside(path);
-  const told = { ...(options.arch === undefined ? {} : { arch: options.arch }), ...(cpu === undefined ? {} : { cpu }) };
+  const told = { ...(options.arch === undefined ? {} : { arch: options.arch }), ...(cpu === undefined ? {} : { cpu }), ...(nested && { nested }) };
   const opened = openImage({ memory, registers, regimes, backends: BACKENDS, ...told });
   return valueOf(opened, options.arch === undefined ? regs : '--arch', opened.kind === 'done' ? 2 : exitCodeOf(opened));
 }

@@ -9,6 +9,9 @@ import { fileSource, readText } from './files.js';
 /** The run that comes with the command; the folder stands beside `src` and beside the bundle. */
 export const BUNDLED_RUN = fileURLToPath(new URL('../data/A-4k-a76', import.meta.url));
 
+/** One with a guest that is a hypervisor itself. */
+export const BUNDLED_NESTED_RUN = fileURLToPath(new URL('../data/G-4k-v2', import.meta.url));
+
 export interface RunDirectory {
   readonly path: string;
   readonly about: RunFile;

@@ -42,7 +42,7 @@ function isWorthALine(step: WalkStep, { name, value }: ExplainedField): boolean 
 const WIDTH = 108;
 
 /** A sentence in lines of at most {@link WIDTH} columns, the later ones further in. */
-function wrapped(text: string, indent: string): readonly string[] {
+export function wrapped(text: string, indent: string): readonly string[] {
   const lines = [''];
   for (const word of text.split(' ')) {
     const last = lines[lines.length - 1];
@@ -98,7 +98,8 @@ function walkSteps(walk: StageWalk, nested: boolean, allFields: boolean): readon
   return [...walk.steps.flatMap((step) => stepLines(walk, step, nested, allFields)), ...unread, ...endLines(walk)];
 }
 
-function stageLines(walk: StageWalk, nested: boolean, allFields: boolean): readonly string[] {
+/** The walk of one stage, under its title. */
+export function stageLines(walk: StageWalk, nested: boolean, allFields: boolean): readonly string[] {
   const title = wrapped(`stage ${walk.tables.format.stage}: ${titleLine(walk.tables)}`, '  ');
   return [title.join('\n  '), ...walkSteps(walk, nested, allFields)];
 }
@@ -203,7 +204,7 @@ function endJson(end: StageEnd): Record<string, unknown> {
   };
 }
 
-function stageJson({ tables, address, steps, unread, end }: StageWalk): unknown {
+export function stageJson({ tables, address, steps, unread, end }: StageWalk): unknown {
   return {
     regime: tables.name,
     stage: tables.format.stage,

@@ -292,6 +292,44 @@ describe('granule replay', () => {
   });
 });
 
+describe('a guest that is a hypervisor', () => {
+  const C7 = join(RUN, '../G-4k-v2/c7.core.gz');
+
+  it('walk --nested tells the chain, and keeps its schema', () => {
+    const { status, stdout } = granule('walk', C7, '--regime', 's2', '--nested', '0x22000008');
+    expect(status).toBe(0);
+    expect(stdout).toContain("IPA 0x0000000022000008 -> VM's IPA 0x0000000042000008 -> PA 0x0000000046e00008 is in the shadow\n");
+    expect(json('walk', C7, '--regime', 's2', '--nested', '0x22000008')).toMatchObject({
+      schema: 'granule-shadow-walk/1', state: 'mapped', ipa: '0x0000000042000008', physical: '0x0000000046e00008',
+      limits: { level: 2, bytes: 2 ** 25, read: true, write: true }, context: { virtVTTBR: '0x0003000080218000' },
+    });
+  });
+
+  it('a fault that goes to the guest hypervisor is a finding', () => {
+    expect(granule('walk', C7, '--regime', 's2', '--nested', '0x70000000').status).toBe(1);
+    expect(json('walk', C7, '--regime', 's2', '--nested', '0x70000000')).toMatchObject({ state: 'forwarded', forwarded: { statusCode: '0x06', level: 2 } });
+  });
+
+  it("the VM's own stage 2 has no shadow: one sentence", () => {
+    const { status, stderr } = granule('walk', C7, '--regime', 'stage2-canonical', '--nested', '0x80000000');
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^granule: --regime stage2-canonical: Regime stage2-canonical is the VM's own stage 2, no shadow; [^\n]+\.\n$/);
+  });
+
+  it('replay compares the shadows, and --explain tells what made and removed an entry', () => {
+    const { stdout } = granule('replay', join(C7, '..'), '--explain', '0xa000_0000');
+    expect(stdout).toMatch(/^437 of 437 shadow mappings equal\n1,048 of 1,048 calls, 1,146 of 1,146 mappings equal\n$/m);
+    expect(stdout).toContain('end.trace.txt:746 forwarded in shadow 1: The level 2 entry 0x0000000000000000 at 0x0000000080202800 is invalid.');
+    expect(stdout).toContain('end.trace.txt:849 removed in shadow 1: trapped TLBI VMALLS12E1IS');
+  });
+
+  it('replay --json keeps its schema', () => {
+    expect(json('replay', join(C7, '..'), '--until', 'c2', '--explain', '0x2000_0000')).toMatchObject({
+      totals: { shadowMappings: { equal: 34, total: 34 } }, nested: { hypervisor: 'ops.txt' }, history: [{ address: '0x0000000020000000' }],
+    });
+  });
+});
+
 describe('granule tour', () => {
   const tour = () => granule('tour');
 
@@ -306,6 +344,7 @@ describe('granule tour', () => {
     expect(stdout).toContain('c1: 287 of 287 lines equal');
     expect(stdout).toContain('c2: 289 of 289 lines equal');
     expect(stdout).toContain('0x0000000080001234 is at PA 0x0000000040983234');
+    expect(stdout).toMatch(/^661 of 661 calls, 361 of 361 shadow mappings equal, up to c7$/m);
   });
 
   it('--json has the numbers', () => {

@@ -8,7 +8,7 @@ import type { HostAddress, HostArea, HostPage } from './host-memory.js';
 import { ptrsPerPmd } from './profile.js';
 import type { Slot } from './slots.js';
 import { type Abort, type AbortRegisters, decodeAbort } from './syndrome.js';
-import type { FaultPlace } from './nested/hooks.js';
+import type { FaultPlace } from './nested/place.js';
 import type { MapBounds, Stage2 } from './stage2.js';
 import type { Vcpu, Vm } from './vm.js';
 
@@ -250,7 +250,7 @@ function commit(fault: Fault, vcpu: Vcpu, { address, ipa, bytes, page }: Target)
     outcome = stage2.table.relaxPermissions(address, { read, write, ...(execute === false ? {} : { px, ux }) });
   } else {
     const { taken } = stage2.table.memory;
-    const tagged = limits === undefined ? prot : { ...prot, software: limits.level };
+    const tagged = limits?.level === undefined ? prot : { ...prot, software: limits.level % 4 };
     const less = cleansLess(vm, vcpu);
     if (less && prot.execute !== false) {
       vm.options.sink?.effect({ type: 'cmo', op: 'ic-ivau', to: 'pou', address: page.physical, bytes });

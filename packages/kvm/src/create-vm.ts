@@ -4,6 +4,7 @@ import { hex } from '@granule/geometry/bits';
 import { refuse } from './errno.js';
 import type { HostProfile } from './profile.js';
 import { geometryFeatures, stage2Parts } from './stage2.js';
+import { type NestedOptions, NestedVm } from './nested/nested-vm.js';
 import { Vm, type VmOptions } from './vm.js';
 
 const MIN_IPA_BITS = 32;
@@ -37,7 +38,7 @@ function fixedIpaBits(type: number): Outcome<number> {
 
 /**
  * KVM_CREATE_VM: the VM and its own stage 2, VTCR_EL2 included (Linux kvm_init_stage2_mmu, kvm_get_vtcr). Refused: `vm.ipa-bits`, `vm.type`, `geometry.*` (stage 2 deeper than
- * the host's own tables among them, up to 4.19), `pool.exhausted`, and what the backend refuses.
+ * the host's own tables among them, up to 4.19), `pool.exhausted`, and what the backend refuses. Not modelled: `nested.not-supported`.
  */
 export function createVm(options: VmOptions): Outcome<Vm> {
   const { host, kernel, type = 0 } = options;
@@ -51,5 +52,15 @@ export function createVm(options: VmOptions): Outcome<Vm> {
   }
   options.trace?.({ event: 's2_init', fields: {} });
   const limit = ipaLimitOf(host);
-  return done(new Vm(options, parts.value, limit.kind === 'done' ? limit.value : host.features.paBits));
+  const vm = new Vm(options, parts.value, limit.kind === 'done' ? limit.value : host.features.paBits);
+  return options.nested === undefined ? done(vm) : withNested(vm, options.nested);
+}
+
+function withNested(vm: Vm, options: NestedOptions): Outcome<Vm> {
+  const nested = NestedVm.open(vm, options);
+  if (nested.kind !== 'done') {
+    return nested;
+  }
+  vm.nested = nested.value;
+  return done(vm);
 }

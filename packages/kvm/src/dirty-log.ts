@@ -20,10 +20,11 @@ function writeProtectOwn(vm: Vm, start: InputAddress, end: InputAddress): void {
 }
 
 function writeProtectShadows(vm: Vm): void {
-  if (vm.kernel.nestedHooks) {
+  if (vm.nested !== undefined) {
+    vm.nested.layer.writeProtectAll();
+  } else if (vm.kernel.nestedHooks) {
     vm.tell({ event: 'nested_s2_wp', fields: {} });
   }
-  vm.nested?.writeProtectAll();
 }
 
 /** Table pages that one chunk may take: one for each block of the two largest sizes that it may hold (kvm_mmu_split_nr_page_tables). */

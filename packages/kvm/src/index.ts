@@ -15,6 +15,8 @@ export { type BlockSizes, blockSizes, type HostProfile, KERNELS, kernelProfile, 
 export { type MemoryRegion, type Slot, type SlotChange, Slots, type SlotRules } from './slots.js';
 export { type MapBounds, Stage2, type Stage2Parts } from './stage2.js';
 export { type Abort, type AbortCause, type AbortRegisters, decodeAbort } from './syndrome.js';
+export type { FaultPlace } from './nested/place.js';
+export { type NestedOptions, NestedVm } from './nested/nested-vm.js';
 export { trapHandler, type TrapHandlerOptions } from './trap-handler.js';
 export { notifierAge, notifierEnd, notifierStart, notifierUnmap, resetVcpu, teardown, unmapRange } from './unmap.js';
 export { type InvalidationPolicy, type MaintenancePolicy, type Vcpu, Vm, type VmOptions } from './vm.js';

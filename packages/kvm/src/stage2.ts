@@ -151,12 +151,12 @@ export class Stage2 {
     if (this.#lastRan.get(pe) !== vcpu.id) {
       this.#lastRan.set(pe, vcpu.id);
       this.tell({ event: 'flush_cpu_context', fields: {} });
-      this.#tags.forEach(({ vmid }) => this.#issue(cpuContextInvalidation(this.isAarch32, vmid)));
+      this.#tags.forEach(({ vmid }) => this.issue(cpuContextInvalidation(this.isAarch32, vmid)));
     }
     const tag = at === 'virtual-el2' ? (this.#el2Tag ?? this.#tag) : this.#tag;
     const { vmid, rollover } = this.options.vmids.use(tag, pe);
     if (rollover) {
-      this.#issue(vmContextInvalidation(this.isAarch32));
+      this.issue(vmContextInvalidation(this.isAarch32));
     }
     tag.entered();
     return vmid;
@@ -182,7 +182,7 @@ export class Stage2 {
 
   /** Invalidates all stage-1 and stage-2 entries of its VMID on every PE (__kvm_tlb_flush_vmid). */
   flushVmid(): void {
-    this.#issue(this.format.tlbi.all.map((step) => (step.type === 'tlbi' ? { type: 'tlbi', op: step.op } : step)));
+    this.issue(this.format.tlbi.all.map((step) => (step.type === 'tlbi' ? { type: 'tlbi', op: step.op } : step)));
   }
 
   /**
@@ -198,7 +198,7 @@ export class Stage2 {
     const most = MAX_RANGE_PAGES * this.sizes.page;
     for (let done = 0; done < size; done += most) {
       const range = { address: addr + done, bytes: Math.min(most, size - done) };
-      this.#issue(steps.map((step) => (step.type !== 'tlbi' ? step : { type: 'tlbi', op: step.op, ...(step.takes === 'range' && range) })));
+      this.issue(steps.map((step) => (step.type !== 'tlbi' ? step : { type: 'tlbi', op: step.op, ...(step.takes === 'range' && range) })));
     }
   }
 
@@ -214,12 +214,21 @@ export class Stage2 {
     });
   }
 
-  /** Calls `step` for the parts of a range between multiples of the largest block, or of an entry of the entry table (stage2_apply_range); stops at a failure. */
+  /**
+   * Calls `step` for the parts of a range between multiples of the largest block, or of an entry of the entry table (stage2_apply_range); stops at a failure.
+   * Whole parts of a shadow in which nothing is mapped are passed over: its input size has hundreds of thousands of them, and a step there does nothing.
+   */
   inChunks(start: InputAddress, end: InputAddress, step: (addr: InputAddress, size: number) => Outcome<unknown>): Failure | undefined {
     const { granule, startLevel } = this.format.geometry;
     const chunk = this.kernel.rangeStep === 'block' ? this.sizes.largest : 2 ** levelShift(granule, startLevel);
+    const shift = Math.log2(chunk);
     for (let addr = start; addr < end; ) {
-      const next = Math.min(alignDown(addr, Math.log2(chunk)) + chunk, end);
+      const next = Math.min(alignDown(addr, shift) + chunk, end);
+      const used = this.mmu === 0 || next - addr < chunk ? addr : this.#firstUsed(addr, end, shift);
+      if (used !== addr) {
+        addr = used;
+        continue;
+      }
       const outcome = step(addr, next - addr);
       if (outcome.kind !== 'done') {
         return outcome;
@@ -229,7 +238,14 @@ export class Stage2 {
     return undefined;
   }
 
-  #issue(effects: VmInvalidation): void {
+  /** Start of the first part from here on in which something is mapped; of the last one where nothing is. */
+  #firstUsed(addr: InputAddress, end: InputAddress, shift: number): InputAddress {
+    const [leaf] = this.table.query(addr, end - addr, 1);
+    return leaf === undefined ? Math.max(alignDown(end, shift), addr + 2 ** shift) : alignDown(leaf.start, shift);
+  }
+
+  /** Invalidations and barriers under its VMID, which is named on those that use one. */
+  issue(effects: VmInvalidation): void {
     effects.forEach((effect) => this.#sink?.effect(effect));
   }
 

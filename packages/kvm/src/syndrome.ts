@@ -11,6 +11,8 @@ export interface AbortRegisters {
   /** The faulting IPA with its low 12 bits zero: HPFAR_EL2.FIPA << 12. */
   readonly ipa: InputAddress;
   readonly pc?: bigint;
+  /** PSTATE.M of the guest: whose access it was; absent: EL1's. */
+  readonly pstate?: bigint;
 }
 
 /** A stage-2 abort, decoded. */
@@ -26,6 +28,8 @@ export interface Abort {
   readonly execute: boolean;
   /** As kvm_is_write_fault sees it. */
   readonly write: boolean;
+  /** Made at EL1, not at EL0. */
+  readonly privileged: boolean;
   readonly s1ptw: boolean;
   readonly cacheMaintenance: boolean;
   /** ISV: the syndrome describes the access; bytes of it. */
@@ -75,6 +79,8 @@ export function decodeAbort(registers: AbortRegisters): Abort {
     level,
     fetch,
     execute: fetch && !s1ptw,
+    // M[3:0] of EL0t is 0 (DDI 0487 SPSR_EL2).
+    privileged: registers.pstate === undefined || (registers.pstate & 0xfn) !== 0n,
     write: s1ptw ? cause === 'permission' : !fetch && bit(6),
     s1ptw,
     cacheMaintenance: !fetch && bit(8),

@@ -43,10 +43,11 @@ export function unmapRange(stage2: Stage2, start: InputAddress, end: InputAddres
 }
 
 function unmapShadows(vm: Vm): void {
-  if (vm.kernel.nestedHooks) {
+  if (vm.nested !== undefined) {
+    vm.nested.layer.unmapAll();
+  } else if (vm.kernel.nestedHooks) {
     vm.tell({ event: 'nested_s2_unmap', fields: {} });
   }
-  vm.nested?.unmapAll();
 }
 
 /** The host takes a range of user addresses away, all at once (kvm_unmap_gfn_range). Faults that are under way there are tried again. */

@@ -2,7 +2,7 @@ import type { Backend, EffectSink, TableMemory } from '@granule/contract';
 import type { PolicyTrace, Violation } from './events.js';
 import type { HostMemory } from './host-memory.js';
 import type { IoremapPolicy } from './mmio.js';
-import type { ShadowHooks } from './nested/hooks.js';
+import type { NestedOptions, NestedVm } from './nested/nested-vm.js';
 import type { HostProfile, KernelProfile } from './profile.js';
 import { Slots } from './slots.js';
 import { Stage2, type Stage2Parts } from './stage2.js';
@@ -32,6 +32,8 @@ export interface VmOptions {
   readonly invalidation?: InvalidationPolicy;
   /** Default `map-and-unmap`. */
   readonly maintenance?: MaintenancePolicy;
+  /** Absent: the guest has no EL2. */
+  readonly nested?: NestedOptions;
   readonly onViolation?: (violation: Violation) => void;
   /** Under pKVM: a VM that the host may see into, or one that it may not. Slots follow pKVM's rules; faults of such VMs are not modelled. Default `none`. */
   readonly protection?: 'none' | 'pkvm' | 'pkvm-protected';
@@ -75,8 +77,8 @@ export class Vm extends Stage2 {
   /** KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE: bytes, 0 off. */
   splitChunk = 0;
   splitCache = 0;
-  /** Shadows; undefined: no virtual EL2. */
-  nested: ShadowHooks | undefined;
+  /** The shadows; undefined: the guest has no EL2. */
+  nested: NestedVm | undefined;
 
   /** @param hostIpaBits the largest IPA that this host gives any VM, bits */
   constructor(options: VmOptions, parts: Stage2Parts, readonly hostIpaBits: number) {

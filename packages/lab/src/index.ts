@@ -17,9 +17,12 @@ export type { AddressWalk, DescriptorUpdate, StageEnd, StageWalk, Translated, Wa
 export type { FaultCause } from './walk/cause.js';
 export type { CombinedResult } from './walk/combined.js';
 export { walkAddress } from './walk/walk.js';
+export { isNestedRegime, type ShadowWalk, walkShadow } from './nested/shadow-walk.js';
+export type { ShadowState } from './nested/shadow-verdict.js';
 export { replayOps, type ReplayOptions } from './replay/replay.js';
 export { replayCauses } from './causes/replay.js';
-export { type CallCount, type CallDifference, causesText, type CausesReport, type Undetermined } from './causes/report.js';
+export type { EntryEvent, EntryHistory } from './causes/history.js';
+export { type CallCount, type CallDifference, causesText, type CausesReport, type NestedReport, type Pair, type Undetermined } from './causes/report.js';
 export type { ProtLayout } from './replay/prot.js';
 export {
   type CheckpointComparison, type Difference, type LeafText, type OddOperation, type OperationCount, type Place, type ReplayReport, replayText,

@@ -186,7 +186,7 @@ describe('a run that cannot be replayed by causes', () => {
     expect(replay('T-4k-a76', { 'steps.json': undefined })).toMatchObject({ kind: 'refused', id: 'replay.no-steps' });
   });
 
-  it('with several stage-2 tables is not modelled', () => {
+  it('with several stage-2 tables and no virtual EL2 is not modelled', () => {
     const trace = traceOf('T-4k-a76').replace(/^.*s2_init.*$/mu, (line) => `${line}\n${line}`);
     expect(replay('T-4k-a76', { 'end.trace.txt': trace })).toMatchObject({ kind: 'not-modelled', id: 'replay.nested' });
   });

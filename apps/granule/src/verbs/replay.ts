@@ -5,17 +5,20 @@ import { exitCodeOf, valueOf } from '../failures.js';
 import { BACKENDS } from '../backends.js';
 import { print, printJson } from '../output.js';
 import { runFiles } from '../runs.js';
+import { wordOf } from '../words.js';
 
 interface Options {
   readonly ops?: boolean;
   readonly until?: string;
+  readonly explain?: readonly string[];
   readonly json?: boolean;
 }
 
 const EXAMPLE = `
 Example:
   granule replay apps/granule/data/A-4k-a76
-  granule replay apps/granule/data/A-4k-a76 --ops`;
+  granule replay apps/granule/data/A-4k-a76 --ops
+  granule replay apps/granule/data/G-4k-v2 --explain 0x2000_0000`;
 
 export function command(): Command {
   return new Command('replay')
@@ -28,17 +31,19 @@ export function command(): Command {
     .argument('<DIR>', 'a run directory: run.json, steps.json, end.trace.txt.gz, cN.core.gz, cN.regs.json')
     .option('--ops', 'the traced page-table operations drive the core')
     .option('--until <CHECKPOINT>', 'stop after this checkpoint')
+    .option('--explain <IPA...>', 'what made and removed the entries of shadow stage 2s for addresses of a nested guest')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLE)
     .action(run);
 }
 
-function run(path: string, { ops, until, json }: Options): void {
+function run(path: string, { ops, until, explain, json }: Options): void {
   const options = { files: runFiles(path), backends: BACKENDS, ...(until === undefined ? {} : { until }) };
   if (ops === true) {
     show(path, replayOps(options), 'granule-replay/1', replayText, json);
   } else {
-    show(path, replayCauses(options), 'granule-replay-causes/1', causesText, json);
+    const addresses = explain?.map((text) => Number(wordOf(text, '--explain')));
+    show(path, replayCauses({ ...options, ...(addresses && { explain: addresses }) }), 'granule-replay-causes/1', causesText, json);
   }
 }
 

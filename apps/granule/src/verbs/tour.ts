@@ -15,15 +15,18 @@ import {
   scanJson,
   summaryLines,
   titleLine,
+  type ShadowWalk,
   walkAddress,
+  walkShadow,
 } from '@granule/lab';
 import { hex } from '@granule/geometry/bits';
 import { valueOf } from '../failures.js';
 import { BACKENDS } from '../backends.js';
 import { openImageFiles } from '../images.js';
 import { colour, printJson, printLines } from '../output.js';
-import { BUNDLED_RUN, linesOfFile, openRun, type RunDirectory, runFiles } from '../runs.js';
+import { BUNDLED_NESTED_RUN, BUNDLED_RUN, linesOfFile, openRun, type RunDirectory, runFiles } from '../runs.js';
 import { slotMap } from '../slot-map.js';
+import { chainLines, shadowJson } from '../shadow-text.js';
 import { walkJson, walkLines } from '../walk-text.js';
 
 interface Options {
@@ -34,6 +37,10 @@ interface Options {
 const CHECKPOINT = 'c2';
 /** Code of the guest, which its own stage 1 maps by a page. */
 const ADDRESS = 0x8000_1234n;
+
+/** While a nested guest runs, and an address of it. */
+const NESTED_CHECKPOINT = 'c7';
+const NESTED_ADDRESS = 0x2200_0008n;
 
 const EXAMPLE = `
 Example:
@@ -139,6 +146,23 @@ function replayJson({ checkpoints, totals: { calls, mappings } }: CausesReport):
   return { calls: calls.total, callsEqual: calls.equal, mappings: mappings.total, equal: mappings.equal, identical };
 }
 
+interface NestedPart {
+  readonly replay: CausesReport;
+  readonly walk: ShadowWalk;
+}
+
+function nestedPart(): NestedPart {
+  const recorded = openRun(BUNDLED_NESTED_RUN);
+  const replay = valueOf(replayCauses({ files: runFiles(recorded.path), backends: BACKENDS, until: NESTED_CHECKPOINT }));
+  return { replay, walk: valueOf(walkShadow(imageAt(recorded, NESTED_CHECKPOINT), 's2', NESTED_ADDRESS)) };
+}
+
+function nestedLines({ replay: { totals, exact }, walk }: NestedPart): readonly string[] {
+  const shadows = totals.shadowMappings ?? { equal: 0, total: 0 };
+  const verdict = `${ofTotal(totals.calls)} calls, ${ofTotal(shadows)} shadow mappings equal, up to ${NESTED_CHECKPOINT}`;
+  return [exact ? colour.green(verdict) : colour.red(verdict), ...chainLines(walk)];
+}
+
 function run(options: Options): void {
   const recorded = openRun(BUNDLED_RUN);
   const image = imageAt(recorded, CHECKPOINT);
@@ -146,12 +170,13 @@ function run(options: Options): void {
   const texts = recorded.checkpoints.flatMap((checkpoint) => compareTexts(recorded, checkpoint) ?? []);
   const walk = valueOf(walkAddress(image, 'el10', ADDRESS));
   const replay = valueOf(replayCauses({ files: runFiles(recorded.path), backends: BACKENDS }));
+  const nested = nestedPart();
   const sound =
-    map.scan.findings.length === 0 && replay.exact && texts.every(({ equal, total }) => equal === total) && walk.end.kind === 'translated';
+    map.scan.findings.length === 0 && replay.exact && nested.replay.exact && nested.walk.state === 'mapped' && texts.every(({ equal, total }) => equal === total) && walk.end.kind === 'translated';
   process.exitCode = sound ? 0 : 1;
   if (options.json === true) {
     const { run: name, kernel } = recorded.about;
-    printJson({ schema: 'granule-tour/1', run: name, kernel, map: scanJson(map.scan), replay: replayJson(replay), texts, walk: walkJson(walk) });
+    printJson({ schema: 'granule-tour/1', run: name, kernel, map: scanJson(map.scan), replay: replayJson(replay), texts, walk: walkJson(walk), nested: nestedJson(nested) });
     return;
   }
   const { run: name, kernel, cpu } = recorded.about;
@@ -165,14 +190,20 @@ function run(options: Options): void {
     ...texts.map(textLine),
     heading(4, `One guest address through both stages: VA ${hex(ADDRESS)}`),
     ...walkLines(walk),
+    heading(5, `A guest that is a hypervisor: its shadow stage 2s replayed, and IPA ${hex(NESTED_ADDRESS)} of its own guest`),
+    ...nestedLines(nested),
     ...nextLines(recorded.path),
   ]);
+}
+
+function nestedJson({ replay, walk }: NestedPart): unknown {
+  return { replay: { ...(replayJson(replay) as object), shadowMappings: replay.totals.shadowMappings }, walk: shadowJson(walk) };
 }
 
 function nextLines(path: string): readonly string[] {
   const image = `${path.replace(`${process.cwd()}/`, '')}/${CHECKPOINT}.core.gz`;
   return [
-    heading(5, 'Next'),
+    heading(6, 'Next'),
     `  npx granule dump ${image} --regime el10 --filter wx`,
     '  npx granule geometry --granule 16K --ipa 42 --host-granule 16K --host-va 36',
   ];

@@ -15,8 +15,9 @@ export function flushVm(vm: Vm): void {
   for (const slot of vm.slots.inKernelOrder()) {
     flushSlot(vm, slot);
   }
-  if (vm.kernel.nestedHooks) {
+  if (vm.nested !== undefined) {
+    vm.nested.layer.flushAll();
+  } else if (vm.kernel.nestedHooks) {
     vm.tell({ event: 'nested_s2_flush', fields: {} });
   }
-  vm.nested?.flushAll();
 }

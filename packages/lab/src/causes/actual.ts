@@ -20,6 +20,24 @@ export class LinearMap {
   }
 }
 
+/** The stage-2 tables of a VM by the kernel's pointers to them: numbered as they are made, from 0. */
+export class TableNumbers {
+  readonly #numbers = new Map<bigint, number>();
+  #made = 0;
+
+  /** s2_init. */
+  made({ pgt, mmu }: { readonly pgt: bigint; readonly mmu: bigint }): void {
+    this.#numbers.set(pgt, this.#made);
+    this.#numbers.set(mmu, this.#made);
+    this.#made += 1;
+  }
+
+  /** Of a pgt or an mmu; undefined: none that is known. */
+  of(pointer: bigint): number | undefined {
+    return this.#numbers.get(pointer);
+  }
+}
+
 /** Page-table calls, TLB flushes, cache maintenance and tracepoints that the policy must come to, with the fields that are compared. */
 const CALLS: { readonly [N in TraceEventName]?: readonly string[] } = {
   s2_init: [],
@@ -49,6 +67,11 @@ const CALLS: { readonly [N in TraceEventName]?: readonly string[] } = {
   invalidate_icache_guest_page: ['va', 'size'],
   dcache_clean_inval_poc: ['start', 'end'],
   icache_inval_pou: ['start', 'end'],
+  lookup_s2_mmu: [],
+  lookup_s2_mmu_ret: [],
+  s2_mmu_iterate_by_vmid: ['vmid'],
+  walk_nested_s2: ['ipa'],
+  kvm_inject_nested_exception: ['esr'],
   kvm_access_fault: ['ipa'],
   kvm_set_way_flush: ['pc', 'cache'],
   kvm_toggle_cache: ['pc', 'was', 'now'],
@@ -61,11 +84,25 @@ export function isCall({ event, fields }: DecodedEvent): boolean {
   return Object.hasOwn(CALLS, event) && !(event === 'kvm_mmio' && fields.access === 'read');
 }
 
-/** A traced event as a call; undefined where it is none of the policy's. Kernel addresses become physical ones through the linear map. */
-export function callOf(decoded: DecodedEvent, linear: LinearMap): Call | undefined {
+/**
+ * A traced event as a call; undefined where it is none of the policy's. Kernel addresses become physical ones through the linear map, and where a VM has
+ * several stage-2 tables the pointers to them their numbers.
+ */
+export function callOf(decoded: DecodedEvent, linear: LinearMap, tables?: TableNumbers): Call | undefined {
   if (!isCall(decoded)) {
     return undefined;
   }
+  const call = plainCall(decoded, linear);
+  const { pgt, mmu } = decoded.fields as { readonly pgt?: bigint; readonly mmu?: bigint };
+  const pointer = pgt ?? mmu;
+  if (tables === undefined || pointer === undefined) {
+    return call;
+  }
+  const table = tables.of(pointer) ?? -1;
+  return decoded.event === 'lookup_s2_mmu_ret' ? { ...call, fields: { found: pointer === 0n ? 0 : table } } : { ...call, fields: { ...call.fields, table } };
+}
+
+function plainCall(decoded: DecodedEvent, linear: LinearMap): Call {
   const { event } = decoded;
   const traced = decoded.fields as Fields;
   const fields = Object.fromEntries(CALLS[event]!.filter((name) => name in traced).map((name) => [name, traced[name]]));

@@ -23,6 +23,11 @@ export class Answers {
     this.#expected.set(pid, [...(this.#expected.get(pid) ?? []).filter((each) => each.name !== name), { name, ret, cause: this.#session.cause }]);
   }
 
+  /** What a task was expected to answer is not asked for any more. */
+  forget(pid: number): void {
+    this.#expected.delete(pid);
+  }
+
   /** A function returned in a task. */
   actual({ source, trace, line }: TracedEvent, name: string, ret: number): void {
     const expected = this.#expected.get(source.pid) ?? [];

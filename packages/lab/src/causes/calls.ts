@@ -19,6 +19,9 @@ export interface CacheGeometry {
   readonly icacheLimit: number;
 }
 
+/** Calls that are about one stage 2: in a run with several they carry its number, 0 the VM's own. */
+const ABOUT_ONE_TABLE = /^(?:s2_(?!mmu_)|flush_|unmap_stage2_range$)/u;
+
 /**
  * Collects what the policy does as calls of the functions that a kernel's trace shows: its own events, and from the effects the TLB flushes and the cache
  * maintenance. The address of a TLB flush is that of the walk: the entry's, or the start of the range where that lies inside it.
@@ -26,20 +29,29 @@ export interface CacheGeometry {
 export class CallRecorder implements EffectSink {
   /** Set once the VM exists. */
   vm: Vm | undefined;
-  readonly #take: (call: Call) => void;
+  readonly #out: (call: Call) => void;
   readonly #layout: ProtLayout;
   readonly #caches: CacheGeometry;
   readonly #at: LookupResult = newLookup();
+  readonly #severalTables: boolean;
   #operation = '';
   #start = 0;
+  /** The stage 2 that the last event is about; effects are of the same one. */
+  #mmu = 0;
 
-  constructor(take: (call: Call) => void, layout: ProtLayout, caches: CacheGeometry) {
-    this.#take = take;
+  constructor(out: (call: Call) => void, layout: ProtLayout, caches: CacheGeometry, severalTables = false) {
+    this.#out = out;
     this.#layout = layout;
     this.#caches = caches;
+    this.#severalTables = severalTables;
   }
 
-  readonly trace = ({ event, fields, calls = 1 }: PolicyEvent & { readonly calls?: number }): void => {
+  #take({ event, fields }: Call): void {
+    this.#out({ event, fields: this.#severalTables && ABOUT_ONE_TABLE.test(event) ? { ...fields, table: this.#mmu } : fields });
+  }
+
+  readonly trace = ({ event, fields, calls = 1, mmu = 0 }: PolicyEvent & { readonly calls?: number }): void => {
+    this.#mmu = mmu;
     this.#operation = event;
     // A walk begins at the page; relax_perms flushes the address that it was given.
     const page = this.vm === undefined || event === 's2_relax_perms' ? 1 : 2 ** this.vm.format.geometry.pageShift;
@@ -132,7 +144,8 @@ export class CallRecorder implements EffectSink {
     if (op === 'IPAS2E1IS') {
       this.#take({ event: 'flush_vmid_ipa', fields: { ipa, level: level ?? NO_LEVEL } });
     } else if (op === 'IPAS2E1') {
-      const found = this.vm?.table.lookup(ipa, this.#at) === true && this.#at.kind === ENTRY.leaf;
+      const stage2 = this.#mmu === 0 ? this.vm : this.vm?.nested?.shadows[this.#mmu - 1];
+      const found = stage2?.table.lookup(ipa, this.#at) === true && this.#at.kind === ENTRY.leaf;
       this.#take({ event: 'flush_vmid_ipa_nsh', fields: { ipa, level: found ? this.#at.level : NO_LEVEL } });
     } else if (op === 'VMALLS12E1IS') {
       this.#take({ event: 'flush_vmid', fields: {} });

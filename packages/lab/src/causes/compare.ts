@@ -24,18 +24,26 @@ export class CallComparison {
   readonly answers: CallCount = { equal: 0, total: 0 };
   /** Calls that the policy makes and of whose function this run has no event at all. */
   readonly untraced: Record<string, number> = {};
+  /** Calls that the run's filter of events keeps out of the trace. */
+  filtered = 0;
   /** Calls that are expected now depend on what was not traced. */
   optional = false;
   readonly #traced: ReadonlySet<string>;
+  readonly #isFiltered: (call: Call) => boolean;
   readonly #queues = new Map<number, Expected[]>();
 
   /** @param traced names of the calls that occur in the trace */
-  constructor(traced: ReadonlySet<string>) {
+  constructor(traced: ReadonlySet<string>, isFiltered: (call: Call) => boolean = () => false) {
     this.#traced = traced;
+    this.#isFiltered = isFiltered;
   }
 
   expect(pid: number, expected: Expected): void {
     const { event } = expected.call;
+    if (this.#isFiltered(expected.call)) {
+      this.filtered += 1;
+      return;
+    }
     if (!this.#traced.has(event)) {
       this.untraced[event] = (this.untraced[event] ?? 0) + 1;
       return;

@@ -18,6 +18,8 @@ interface PendingFault {
   raced: boolean;
   readonly cause: string;
   readonly at: TracedEvent;
+  /** What came before a call that tells what the host had: the walk of a guest hypervisor's tables. */
+  readonly early: { readonly event: TracedEvent; readonly call: Call }[];
 }
 
 /** Guest faults: each is handled when the task that took it makes its first call, or goes on without one. */
@@ -31,17 +33,27 @@ export class Faults {
     [this.#session, this.#tasks, this.#answers] = [session, tasks, answers];
     const { hostMemory, sizes } = session;
     const holds = (hva: number, rule: (slot: Slot) => boolean): boolean => session.vm?.slots.inHostRange(hva, hva + 1).some(rule) ?? false;
-    hostMemory.sizeIsFree = (hva) => holds(hva, (slot) => slot.dirty === undefined && supportsBlock(slot, hva, sizes.pmd, sizes.page));
-    hostMemory.writeTells = (hva) => holds(hva, (slot) => slot.dirty === undefined && !slot.readonly);
+    hostMemory.sizeIsFree = (hva) => (session.nested?.limits?.maxBytes ?? Infinity) >= sizes.pmd && holds(hva, (slot) => slot.dirty === undefined && supportsBlock(slot, hva, sizes.pmd, sizes.page));
+    hostMemory.writeTells = (hva) => session.nested?.limits?.write !== false && holds(hva, (slot) => slot.dirty === undefined && !slot.readonly);
   }
 
   taken(event: TracedEvent, fields: TraceFields<'kvm_guest_fault'>): void {
     const cause = `fault at IPA ${hex(fields.ipa)}, ESR ${hex(fields.hsr, 8)}`;
-    this.#pending.set(event.source.pid, { fields, since: this.#session.vm?.invalidations ?? 0, raced: false, cause, at: event });
+    this.#pending.set(event.source.pid, { fields, since: this.#session.vm?.invalidations ?? 0, raced: false, cause, at: event, early: [] });
   }
 
   causeOf(pid: number): string | undefined {
     return this.#pending.get(pid)?.cause;
+  }
+
+  /** A call of the fault under way that does not tell what it leads to; false: there is no fault. */
+  isEarly(pid: number, event: TracedEvent, call: Call): boolean {
+    const pending = this.#pending.get(pid);
+    if (pending === undefined || call.event !== 'walk_nested_s2') {
+      return false;
+    }
+    pending.early.push({ event, call });
+    return true;
   }
 
   /** A notifier came in a task. */
@@ -60,12 +72,14 @@ export class Faults {
     if (pending === undefined || vm === undefined || vcpu === undefined) {
       return;
     }
-    const { fields, cause, at } = pending;
+    const { fields, cause, at, early } = pending;
+    this.#session.nested?.faultAt(vcpu, fields.ipa);
     hostMemory.telling = this.#telling(vm, call);
     hostMemory.asked = false;
     const registers = { esr: BigInt(fields.hsr), far: fields.hxfar, ipa: fields.ipa, pc: fields.pc };
     const outcome = this.#session.run(pid, at, cause, () => guestAbort(vm, vcpu, registers, { since: this.#since(pending, vm, call) }));
     hostMemory.telling = undefined;
+    early.forEach((each) => this.#session.comparison.actual(pid, each.event, each.call, cause));
     for (const { sentence } of hostMemory.misfits.splice(0)) {
       this.#session.note(at, { operation: call?.event ?? 'kvm_guest_fault', cause, what: 'given', sentence });
     }
@@ -94,7 +108,8 @@ export class Faults {
     if (typeof addr !== 'number' || typeof prot !== 'bigint') {
       return undefined;
     }
-    const first = addr - (addr % this.#session.sizes.page);
+    const ipa = this.#session.nested?.ipaBehind(addr) ?? addr;
+    const first = ipa - (ipa % this.#session.sizes.page);
     const slot = vm.slots.at(first);
     const { write, memory } = protectionOf(prot, this.#session.input.layout);
     return slot && {

@@ -9,6 +9,8 @@ import { type Survey, survey, type TracedTable } from '../replay/survey.js';
 import { eventsOf, type TraceCount, type TracedEvent } from '../replay/trace-pass.js';
 import { isCall } from './actual.js';
 import { kernelAsTraced } from './kernel.js';
+import { HAS_EL2 } from './nested.js';
+import { nestedInput } from './nested-run.js';
 import { granuleOfPage, hostProfile, icacheLimit, isVhe, profileOf } from './machine.js';
 import type { PolicyInput } from './session.js';
 import type { PlacedStep } from './steps.js';
@@ -68,8 +70,8 @@ export function policyInput(options: ReplayOptions, { about, steps, surveyed, kn
   if (only.kind !== 'done') {
     return only;
   }
-  const tables = placeTables(surveyed.tables, known);
-  const placed = tables[surveyed.tables.indexOf(only.value)];
+  const all = placeTables(surveyed.tables, known);
+  const placed = all[surveyed.tables.indexOf(only.value)];
   const backend = Object.values(options.backends).find(({ name }) => name === placed?.like.format.backend);
   const granule = granuleOfPage(steps.pageSize);
   if (placed === undefined || backend === undefined || granule === undefined) {
@@ -78,12 +80,17 @@ export function policyInput(options: ReplayOptions, { about, steps, surveyed, kn
   const traced = new Set(events.flatMap(({ decoded }) => (decoded !== undefined && isCall(decoded) ? [decoded.event] : [])));
   const { withBit3, values } = surveyed.prots;
   const { kernel, given } = kernelAsTraced(profileOf(about.kernel), events, steps.pageSize);
+  const host = hostProfile(backend, placed.registers, granule, traced.has('flush_vmid_range'), linearAddress(events));
+  const shadows = all.filter((_, i) => surveyed.tables[i].kind === 's2' && surveyed.tables[i] !== only.value);
+  const nested = hasVirtualEl2(steps, known) ? nestedInput(options, { known, events, shadows, host, backend }) : undefined;
+  if (nested !== undefined && nested.kind !== 'done') {
+    return nested;
+  }
   return done({
-    backend, placed, traced, kernel,
-    hyp: tables.find((table) => table?.traced.kind === 'hyp'),
+    backend, placed, traced, kernel, host, ...(nested && { nested: nested.value }),
+    hyp: all.find((table) => table?.traced.kind === 'hyp'),
     hypTraced: !isVhe(placed.registers) && events.some(({ decoded }) => decoded?.event === 'hyp_map'),
     kernelGiven: given,
-    host: hostProfile(backend, placed.registers, granule, traced.has('flush_vmid_range'), linearAddress(events)),
     layout: protLayoutOf(about.kernel, withBit3, values),
     icacheLimit: icacheLimit(placed.registers, placed.like.format.geometry.pageShift, kernel),
     ipaBits: steps.ipaBits,
@@ -93,7 +100,7 @@ export function policyInput(options: ReplayOptions, { about, steps, surveyed, kn
   });
 }
 
-/** The stage 2 of the one VM. */
+/** The stage 2 of the one VM: the first that is made, shadows come after it. */
 function onlyTable(steps: StepsFile, surveyed: Survey, known: readonly KernelTables[]): Outcome<TracedTable> {
   const stage2 = surveyed.tables.filter(({ kind }) => kind === 's2');
   const vms = steps.steps.filter(({ call }) => call === 'KVM_CREATE_VM').length;
@@ -101,11 +108,17 @@ function onlyTable(steps: StepsFile, surveyed: Survey, known: readonly KernelTab
     const sentence = `The run makes ${vms} VMs; replay by causes knows one, since neither notifiers nor steps say which VM they are about. With --ops it can be replayed.`;
     return notModelled('replay.several-vms', sentence, SOURCE);
   }
-  if (stage2.length > 1 || known.some(({ canonical }) => canonical !== undefined)) {
-    const sentence = `The trace makes ${stage2.length} stage-2 tables; replay by causes knows one VM without nesting. With --ops it can be replayed.`;
+  if (stage2.length > 1 && !hasVirtualEl2(steps, known)) {
+    const sentence = `The trace makes ${stage2.length} stage-2 tables, and nothing says that the guest has an EL2. With --ops it can be replayed.`;
     return notModelled('replay.nested', sentence, SOURCE);
   }
-  return stage2.length === 1 ? done(stage2[0]) : refused('replay.no-table', 'The trace has no s2_init: no VM was made while it was on.', SOURCE);
+  return stage2.length > 0 ? done(stage2[0]) : refused('replay.no-table', 'The trace has no s2_init: no VM was made while it was on.', SOURCE);
+}
+
+/** KVM_ARM_VCPU_HAS_EL2, or what the registers at a checkpoint tell of a guest hypervisor. */
+function hasVirtualEl2({ steps }: StepsFile, known: readonly KernelTables[]): boolean {
+  const asked = steps.some(({ call, args }) => call === 'KVM_ARM_VCPU_INIT' && Array.isArray(args['features']) && args['features'].includes(HAS_EL2));
+  return asked || known.some(({ canonical }) => canonical !== undefined);
 }
 
 /** An address of the kernel's linear map: page tables' own structures and maintained memory lie there. */

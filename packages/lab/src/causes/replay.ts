@@ -2,11 +2,11 @@ import { type Outcome, done } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
 import { Checkpoints } from '../replay/checkpoints.js';
 import type { ReplayOptions } from '../replay/replay.js';
-import type { CheckpointComparison } from '../replay/report.js';
+import type { CheckpointComparison, TableComparison } from '../replay/report.js';
 import { checkpointOf, type TracedEvent } from '../replay/trace-pass.js';
 import { type OpenRun, openRun, policyInput } from './open.js';
 import { PolicyReplayer } from './replayer.js';
-import type { CausesReport, Undetermined } from './report.js';
+import type { CausesReport, NestedReport, Pair, Undetermined } from './report.js';
 import type { PolicyInput } from './session.js';
 import { type PlacedStep, placeSteps } from './steps.js';
 
@@ -20,7 +20,7 @@ const END = 'end.trace.txt';
  *
  * Refused: as replayOps does, `replay.no-steps`; not modelled: `replay.nested`, `replay.several-vms`.
  */
-export function replayCauses(options: ReplayOptions & Pick<PolicyInput, 'onCall'>): Outcome<CausesReport> {
+export function replayCauses(options: ReplayOptions & Pick<PolicyInput, 'onCall' | 'explain'>): Outcome<CausesReport> {
   const run = openRun(options);
   if (run.kind !== 'done') {
     return run;
@@ -31,13 +31,13 @@ export function replayCauses(options: ReplayOptions & Pick<PolicyInput, 'onCall'
   }
   const { steps, slots, events } = run.value;
   const vmmTask = events.find(({ decoded }) => decoded?.event === 's2_init')?.source.pid;
-  const { onCall } = options;
-  const replayer = new PolicyReplayer({ ...input.value, ...(onCall === undefined ? {} : { onCall }) }, slots, vmmTask);
-  const compared = drive(options, replayer, events, placeSteps(steps, 'end'));
+  const { onCall, explain } = options;
+  const replayer = new PolicyReplayer({ ...input.value, ...(onCall && { onCall }), ...(explain && { explain }) }, slots, vmmTask);
+  const compared = drive(options, replayer, run.value, placeSteps(steps, 'end'));
   return compared.kind === 'done' ? done(reportOf(run.value, input.value, replayer, compared.value)) : compared;
 }
 
-function drive(options: ReplayOptions, replayer: PolicyReplayer, events: readonly TracedEvent[], steps: readonly PlacedStep[]): Outcome<readonly CheckpointComparison[]> {
+function drive(options: ReplayOptions, replayer: PolicyReplayer, { events, known }: OpenRun, steps: readonly PlacedStep[]): Outcome<readonly CheckpointComparison[]> {
   const checkpoints = new Checkpoints(options);
   const compared: CheckpointComparison[] = [];
   let next = 0;
@@ -51,6 +51,7 @@ function drive(options: ReplayOptions, replayer: PolicyReplayer, events: readonl
     replayer.event(event, from(events, i + 1));
     const checkpoint = checkpointOf(event.decoded);
     if (checkpoint !== undefined && !compared.some(({ name }) => name === checkpoint)) {
+      replayer.session.nested?.reached(known.find((each) => each.checkpoint === checkpoint)?.nested);
       const comparison = checkpoints.compare(checkpoint, replayer.live);
       if (comparison.kind !== 'done') {
         return comparison;
@@ -86,25 +87,37 @@ function undeterminedOf({ session }: PolicyReplayer, { counts }: OpenRun, sameVm
     { what: 'lost events', count: sum('lost'), reason: 'the ring buffer was full; differences may follow from them' },
     { what: 'VMID', count: sameVmid ? 0 : 1, reason: 'VMs that ran before this one are in no trace' },
   ];
-  return [...untraced, ...session.unknown.values(), ...missing.filter(({ count }) => count > 0)];
+  const nested = session.nested?.undeterminedOf(session.comparison.filtered) ?? [];
+  return [...untraced, ...nested, ...session.unknown.values(), ...missing.filter(({ count }) => count > 0)];
 }
 
-/** The first registers of the run that are those of a checkpoint. */
-function registersOf({ known }: OpenRun): { readonly vtcr: bigint; readonly vttbr: bigint } {
-  const registers = known[0]?.registers ?? {};
-  return { vtcr: registers['VTCR_EL2'] ?? 0n, vttbr: registers['VTTBR_EL2'] ?? 0n };
+/** VTCR_EL2 and VTTBR_EL2 of the VM's own stage 2: with a virtual EL2 they are in force only while no nested guest runs. */
+function registersOf({ known }: OpenRun): { readonly vtcr: bigint | undefined; readonly vttbr: bigint } {
+  const own = known.find(({ nested }) => nested?.current === undefined)?.registers;
+  const vttbr = known.find(({ nested }) => nested !== undefined)?.nested?.canonicalVTTBR_EL2 ?? own?.['VTTBR_EL2'];
+  return { vtcr: own?.['VTCR_EL2'], vttbr: vttbr ?? 0n };
+}
+
+function isExact({ contexts, guestEntries, shadows }: NestedReport): boolean {
+  const told = shadows.flatMap(({ vtcr, vmid }): readonly Pair<unknown>[] => [vtcr, vmid]).filter(({ kernel }) => kernel !== undefined);
+  return contexts.equal === contexts.total && guestEntries.equal === guestEntries.total && told.every(({ ours, kernel }) => ours === kernel);
 }
 
 function reportOf(run: OpenRun, input: PolicyInput, replayer: PolicyReplayer, checkpoints: readonly CheckpointComparison[]): CausesReport {
   const { comparison, vm, hostMemory, dirtyPages, causes } = replayer.session;
   const { calls, answers, differences, moreDifferences } = comparison;
   const tables = checkpoints.flatMap((each) => each.tables);
-  const total = (of: 'total' | 'equal'): number => tables.reduce((sum, { mappings }) => sum + mappings[of], 0);
+  const total = (of: readonly TableComparison[], what: 'total' | 'equal'): number => of.reduce((all, { mappings }) => all + mappings[what], 0);
   const sum = (of: 'total' | 'equal'): number => Object.values(calls).reduce((all, each) => all + each[of], 0);
   const theirs = registersOf(run);
-  const vtcr = { ours: hex(vm?.vtcr ?? 0n, 1), kernel: hex(theirs.vtcr, 1) };
+  const vtcr = { ours: hex(vm?.vtcr ?? 0n, 1), ...(theirs.vtcr === undefined ? {} : { kernel: hex(theirs.vtcr, 1) }) };
   const vmid = { ours: vm?.vmid ?? 0, kernel: Number((theirs.vttbr >> 48n) & 0xffffn) };
-  const totals = { calls: { equal: sum('equal'), total: sum('total') }, mappings: { equal: total('equal'), total: total('total') }, dirtyPages, answers };
+  const nested = replayer.session.nested?.report(run.known);
+  const shadows = tables.filter(({ shadow }) => shadow === true);
+  const totals = {
+    calls: { equal: sum('equal'), total: sum('total') }, mappings: { equal: total(tables, 'equal'), total: total(tables, 'total') }, dirtyPages, answers,
+    ...(nested && { shadowMappings: { equal: total(shadows, 'equal'), total: total(shadows, 'total') } }),
+  };
   const violations = (vm?.violations ?? []).map(({ id, sentence }) => ({ id, sentence }));
   const whole = Object.values(totals).every(({ equal, total: all }) => equal === all) && differences.length === 0;
   const sound = tables.length > 0 && tables.every(({ exact }) => exact) && checkpoints.every(({ problems }) => problems.length === 0);
@@ -112,7 +125,8 @@ function reportOf(run: OpenRun, input: PolicyInput, replayer: PolicyReplayer, ch
   return {
     run: name, kernel, cpu, profile: input.kernel.version, kernelGiven: input.kernelGiven, vtcr, vmid, traces, causes, calls, totals,
     given: Object.fromEntries(hostMemory.given), undetermined: undeterminedOf(replayer, run, vmid.ours === vmid.kernel),
-    differences, moreDifferences, violations, checkpoints,
-    exact: whole && sound && violations.length === 0 && vtcr.ours === vtcr.kernel,
+    differences, moreDifferences, violations, checkpoints, ...(nested && { nested }),
+    ...(replayer.session.histories && { history: replayer.session.histories.all }),
+    exact: whole && sound && violations.length === 0 && (vtcr.kernel ?? vtcr.ours) === vtcr.ours && (nested === undefined || isExact(nested)),
   };
 }

@@ -8,6 +8,7 @@ import { flushesNext, lookAhead } from './ahead.js';
 import { Answers } from './answers.js';
 import type { Call } from './calls.js';
 import { Faults } from './faults.js';
+import { FollowingCalls } from './following.js';
 import { HypMappingCalls } from './hyp.js';
 import { type PolicyInput, Session } from './session.js';
 import type { PlacedStep } from './steps.js';
@@ -29,6 +30,8 @@ export class PolicyReplayer {
   readonly #linear = new LinearMap();
   /** vCPUs that may have switched their caches unseen: VM-register writes did not trap. */
   readonly #cachesUnknown = new Set<Vcpu>();
+  /** Tasks at a fault of which too little is known. */
+  readonly #adopting = new Set<number>();
   /** The task that makes the steps. */
   readonly #vmmTask: number | undefined;
 
@@ -43,9 +46,9 @@ export class PolicyReplayer {
     this.#vmmTask = vmmTask;
   }
 
-  /** Tables under replay: the VM's stage 2, and EL2's own. */
+  /** Tables under replay: the VM's stage 2 and its shadows, and EL2's own. */
   get live(): readonly LiveTable[] {
-    return [this.session.live, this.#hyp.live].filter((table) => table !== undefined);
+    return [...this.session.live, this.#hyp.live].filter((table) => table !== undefined);
   }
 
   /** What the VMM did before an event; `later` are the events from there on. */
@@ -67,8 +70,17 @@ export class PolicyReplayer {
     if (decoded === undefined) {
       return;
     }
-    const call = callOf(decoded, this.#linear);
-    if (call !== undefined) {
+    const { nested, tables } = this.session;
+    if (decoded.event === 's2_init') {
+      tables?.made(decoded.fields);
+    }
+    const call = callOf(decoded, this.#linear, tables);
+    if (nested?.isCause(decoded, this.#faults.causeOf(source.pid) !== undefined) === true) {
+      this.#finish(source.pid);
+      this.#nestedCause(event, decoded, later);
+    } else if (call !== undefined && this.#adopting.has(source.pid)) {
+      this.#adopt(decoded);
+    } else if (call !== undefined) {
       this.#call(event, decoded, call);
     } else if (decoded.event.endsWith('_ret') && 'ret' in decoded.fields) {
       this.#answers.actual(event, decoded.event.slice(0, -'_ret'.length), decoded.fields.ret);
@@ -89,7 +101,13 @@ export class PolicyReplayer {
     } else if (decoded.event === 'kvm_guest_fault') {
       this.#finish(pid);
       this.session.count('guest faults');
-      this.#faults.taken(event, decoded.fields);
+      this.#entered(event);
+      if (this.#isUnknown(pid)) {
+        this.#adopting.add(pid);
+        this.#answers.forget(pid);
+      } else {
+        this.#faults.taken(event, decoded.fields);
+      }
     } else if (decoded.event === 'kvm_sys_access') {
       this.#finish(pid);
       this.#sysAccess(event, decoded.fields, later);
@@ -114,15 +132,77 @@ export class PolicyReplayer {
     if (decoded.event === 's2_init') {
       this.#hyp.close();
     }
+    if (comparison.idle(pid) && this.#faults.isEarly(pid, event, early)) {
+      return;
+    }
+    this.#nestedCall(event, decoded);
     if (comparison.idle(pid)) {
       const cause = this.#faults.causeOf(pid);
       this.#faults.resolve(pid, early);
       this.#learnLinear(pid, decoded);
-      comparison.actual(pid, event, callOf(decoded, this.#linear) ?? early, cause ?? this.session.cause);
+      comparison.actual(pid, event, callOf(decoded, this.#linear, this.session.tables) ?? early, cause ?? this.session.cause);
     } else {
       this.#learnLinear(pid, decoded);
-      comparison.actual(pid, event, callOf(decoded, this.#linear) ?? early, this.session.cause);
+      comparison.actual(pid, event, callOf(decoded, this.#linear, this.session.tables) ?? early, this.session.cause);
     }
+  }
+
+  /** What a guest hypervisor does: it enters its guest, gets an exception, invalidates. */
+  #nestedCause(event: TracedEvent, decoded: DecodedEvent, later: Iterable<TracedEvent>): void {
+    const { pid, cpu } = event.source;
+    const { nested, tables } = this.session;
+    const vcpu = this.#tasks.of(pid);
+    this.#entered(event);
+    const cause = vcpu && tables && nested?.cause(vcpu, cpu, decoded, new FollowingCalls(later, pid, tables));
+    if (cause !== undefined) {
+      this.session.count(cause.name);
+      this.session.run(pid, event, cause.sentence, cause.run);
+    }
+  }
+
+  /** A call of a nested run that has its cause in none of its events: the vCPU slept and is loaded again, or its context was another one's. */
+  #nestedCall(event: TracedEvent, { event: name }: DecodedEvent): void {
+    const { nested, comparison } = this.session;
+    const { pid, cpu } = event.source;
+    const vcpu = this.#tasks.of(pid);
+    const expected = comparison.queue(pid).some(({ call }) => call.event === name);
+    if (nested === undefined || vcpu === undefined || expected) {
+      return;
+    }
+    if (name === 'lookup_s2_mmu') {
+      nested.put(vcpu);
+      this.session.run(pid, event, 'vCPU loaded again', () => nested.load(vcpu, cpu));
+    } else if (name === 'unmap_stage2_range') {
+      this.#entered(event);
+    }
+  }
+
+  /** The guest has run, or is about to: what its entry owed is done. */
+  #entered(event: TracedEvent): void {
+    const { nested } = this.session;
+    const vcpu = this.#tasks.of(event.source.pid);
+    if (vcpu !== undefined && nested?.owesEntry(vcpu) === true) {
+      this.session.run(event.source.pid, event, "the context had been another guest's", () => nested.beforeEntry(vcpu));
+    }
+  }
+
+  #isUnknown(pid: number): boolean {
+    const vcpu = this.#tasks.of(pid);
+    return vcpu !== undefined && this.session.nested?.isUnknown(vcpu) === true;
+  }
+
+  /** Takes over what the kernel did at a fault. */
+  #adopt(decoded: DecodedEvent): void {
+    const { nested, tables, input } = this.session;
+    this.session.muted = true;
+    if (tables !== undefined) {
+      nested?.adopt(decoded, input.layout, tables);
+      const call = callOf(decoded, this.#linear, tables);
+      if (call !== undefined) {
+        this.session.histories?.call(call, this.session.vm, "a fault through tables that nothing tells, taken over from the kernel", this.session.where);
+      }
+    }
+    this.session.muted = false;
   }
 
   /** A vCPU was loaded where another one of its VM ran last; who ran where while nothing was traced is not known. */
@@ -151,6 +231,7 @@ export class PolicyReplayer {
   #notifier(event: TracedEvent, start: number, end: number): void {
     const { comparison, hostMemory, vm } = this.session;
     const { pid } = event.source;
+    this.#adopting.delete(pid);
     comparison.close(pid);
     hostMemory.forget(start, end);
     this.session.count('notifier ranges');
@@ -180,6 +261,9 @@ export class PolicyReplayer {
   }
 
   #finish(pid: number): void {
+    if (this.#adopting.delete(pid)) {
+      this.session.undetermined('faults of a nested guest', "no checkpoint shows the guest hypervisor's tables as they were then; what the kernel mapped is taken over");
+    }
     this.#faults.resolve(pid, undefined);
     this.session.comparison.close(pid);
   }
@@ -221,6 +305,7 @@ export class PolicyReplayer {
 
   finish(): void {
     this.#hyp.close();
+    [...this.#adopting].forEach((pid) => this.#finish(pid));
     this.#faults.finish();
     this.session.comparison.closeAll();
   }

@@ -4,9 +4,12 @@ import type { LiveTable } from '../replay/operations.js';
 import type { PlacedTable } from '../replay/kernel-tables.js';
 import type { ProtLayout } from '../replay/prot.js';
 import type { TracedEvent } from '../replay/trace-pass.js';
+import { TableNumbers } from './actual.js';
 import { CallRecorder, type Call } from './calls.js';
 import { CallComparison } from './compare.js';
+import { EntryHistories } from './history.js';
 import { TracedHost } from './host.js';
+import { isLargeStep, NestedDriver, type NestedInput } from './nested.js';
 import type { CallDifference } from './report.js';
 import type { PlacedStep } from './steps.js';
 
@@ -17,6 +20,8 @@ export interface PolicyInput extends Pick<VmOptions, 'backend' | 'kernel' | 'hos
   readonly hyp: PlacedTable | undefined;
   /** The host is in nVHE mode, and the trace shows what it maps for EL2. */
   readonly hypTraced: boolean;
+  /** A VM whose guest has an EL2. */
+  readonly nested?: NestedInput;
   /** What the trace says of the kernel, other than its version does. */
   readonly kernelGiven: readonly string[];
   readonly layout: ProtLayout;
@@ -31,6 +36,8 @@ export interface PolicyInput extends Pick<VmOptions, 'backend' | 'kernel' | 'hos
   readonly guestTasks: ReadonlySet<number>;
   /** Takes every call that the policy makes, in order. */
   readonly onCall?: (call: Call) => void;
+  /** IPAs of a nested guest whose history is to be kept. */
+  readonly explain?: readonly number[];
   /** Pages of a dirty log as the VMM got it, IPAs; undefined: not recorded. */
   dirtyLog(step: PlacedStep): readonly number[] | undefined;
 }
@@ -49,7 +56,14 @@ export class Session {
   /** What the run does not tell, by sentence: what and why. */
   readonly unknown = new Map<string, { readonly what: string; readonly reason: string; count: number }>();
   vm: Vm | undefined;
-  live: LiveTable | undefined;
+  /** The stage 2s by their numbers: the VM's own, and the shadows of which a checkpoint tells. */
+  readonly live: (LiveTable | undefined)[] = [];
+  /** The guest hypervisor, where there is one, and the numbers of the stage 2s then. */
+  readonly nested: NestedDriver | undefined;
+  readonly tables: TableNumbers | undefined;
+  readonly histories: EntryHistories | undefined;
+  /** What the policy does now shows in no trace. */
+  muted = false;
   /** The machine refuses the VM: nothing more can be replayed. */
   problem: Outcome<never> | undefined;
   #pid = 0;
@@ -59,9 +73,19 @@ export class Session {
   constructor(readonly input: PolicyInput) {
     const { pageShift, stride } = input.placed.like.format.geometry;
     this.sizes = { page: 2 ** pageShift, pmd: 2 ** (pageShift + stride) };
-    this.comparison = new CallComparison(input.traced);
-    this.recorder = new CallRecorder((call) => this.#made(call), input.layout, { icacheLimit: input.icacheLimit });
+    const { nested } = input;
+    this.comparison = new CallComparison(input.traced, (call) => nested?.largeStepsTraced === false && isLargeStep(call));
+    this.recorder = new CallRecorder((call) => this.#made(call), input.layout, { icacheLimit: input.icacheLimit }, nested !== undefined);
+    const histories = input.explain && new EntryHistories(input.explain);
+    this.histories = histories;
+    this.nested = nested && new NestedDriver(nested, (shadow, ipa, sentence) => histories?.forwarded(shadow, ipa, sentence, this.#at));
+    this.tables = nested && new TableNumbers();
     this.hostMemory = new TracedHost(this.sizes.page, this.sizes.pmd);
+  }
+
+  /** Where the cause under way stands. */
+  get where(): Where {
+    return this.#at;
   }
 
   /** The cause under way. */
@@ -70,11 +94,15 @@ export class Session {
   }
 
   #made(call: Call): void {
-    const { addr, size = 1 } = call.fields;
+    if (this.muted) {
+      return;
+    }
+    const { addr, size = 1, table = 0 } = call.fields;
     if (typeof addr === 'number' && typeof size === 'number') {
-      this.live?.touches.push({ operation: call.event, trace: this.#at.trace, line: this.#at.line, start: addr, end: addr + size });
+      this.live[Number(table)]?.touches.push({ operation: call.event, trace: this.#at.trace, line: this.#at.line, start: addr, end: addr + size });
     }
     this.input.onCall?.(call);
+    this.histories?.call(call, this.vm, this.#cause, this.#at);
     this.comparison.expect(this.#pid, { call, cause: this.#cause, at: this.#at });
   }
 

@@ -3,7 +3,7 @@ import type { TracedEvent } from '../replay/trace-pass.js';
 import type { Session } from './session.js';
 
 /** Events that a task has only while it runs a guest (or is on its way back from one). */
-const GUEST_EVENTS: ReadonlySet<string> = new Set(['kvm_entry', 'kvm_exit', 'kvm_guest_fault', 'kvm_sys_access']);
+const GUEST_EVENTS: ReadonlySet<string> = new Set(['kvm_entry', 'kvm_exit', 'kvm_guest_fault', 'kvm_sys_access', 'lookup_s2_mmu']);
 
 export function isGuestEvent({ source }: TracedEvent): boolean {
   return GUEST_EVENTS.has(source.event);
@@ -73,6 +73,7 @@ export class Tasks {
     const task = this.#tasks.get(pid);
     if (task !== undefined) {
       [task.running, task.cpu] = [false, undefined];
+      this.#session.nested?.put(task.vcpu);
     }
   }
 
@@ -91,9 +92,9 @@ export class Tasks {
     task.running ||= guest;
     if (task.running && task.cpu !== cpu) {
       task.cpu = cpu;
-      const { comparison, vm } = this.#session;
+      const { comparison, vm, nested } = this.#session;
       comparison.optional = this.#unseen;
-      this.#session.run(pid, event, `vCPU loaded on CPU ${cpu}`, () => vm?.load(task.vcpu, cpu));
+      this.#session.run(pid, event, `vCPU loaded on CPU ${cpu}`, () => (nested === undefined ? vm?.load(task.vcpu, cpu) : nested.load(task.vcpu, cpu)));
       comparison.optional = false;
     }
   }

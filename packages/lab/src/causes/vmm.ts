@@ -1,10 +1,11 @@
 import {
-  clearDirtyLog, createVm, type DirtyBitmap, getDirtyLog, resetVcpu, setManualDirtyLog, setMemoryRegion, setSplitChunk, VmidAllocator,
+  clearDirtyLog, createVm, type DirtyBitmap, getDirtyLog, resetVcpu, setManualDirtyLog, setMemoryRegion, setSplitChunk, type Vcpu, type Vm, VmidAllocator,
 } from '@granule/kvm';
 import { createTableArena } from '@granule/memory';
 import type { MemorySlot, Step } from '@granule/snapshot';
 import type { TracedEvent } from '../replay/trace-pass.js';
 import { writeProtected } from './ahead.js';
+import { type NestedDriver, nestedOptions } from './nested.js';
 import type { Session } from './session.js';
 import { addressArg, areaOf, areaOfSlot, capabilityOf, failed, permits, type PlacedStep, regionOf } from './steps.js';
 import type { Tasks } from './tasks.js';
@@ -32,7 +33,7 @@ export class Vmm {
   readonly #handlers: Readonly<Record<string, Handler>> = {
     KVM_CREATE_VM: (under) => this.#create(under),
     KVM_CREATE_VCPU: ({ step }) => this.#addVcpu(addressArg(step, 'vcpu', 'id') ?? 0),
-    KVM_ARM_VCPU_INIT: ({ step }) => this.#initVcpu(addressArg(step, 'vcpu', 'id') ?? 0),
+    KVM_ARM_VCPU_INIT: ({ step }) => this.#initVcpu(addressArg(step, 'vcpu', 'id') ?? 0, step.args['features']),
     KVM_ENABLE_CAP: (under) => this.#capability(under),
     KVM_SET_USER_MEMORY_REGION: (under) => this.#region(under),
     KVM_SET_USER_MEMORY_REGION2: (under) => this.#region(under),
@@ -66,12 +67,13 @@ export class Vmm {
 
   #create({ step }: Under): void {
     const session = this.#session;
-    const { backend, kernel, host, placed, tableBytes, ipaBits } = session.input;
+    const { backend, kernel, host, placed, tableBytes, ipaBits, nested } = session.input;
     const { page } = session.sizes;
     const memory = createTableArena({ pageShift: Math.log2(page), maxPages: Math.max(1, Math.floor(tableBytes / page)) });
     const vm = createVm({
       backend, kernel, host, memory, type: addressArg(step, 'type', 'ipaBits') ?? ipaBits, hostMemory: session.hostMemory,
       vmids: new VmidAllocator(host.features.vmidBits), sink: session.recorder, trace: session.recorder.trace,
+      ...(nested === undefined ? {} : { nested: nestedOptions(nested, session.nested) }),
     });
     if (vm.kind !== 'done') {
       session.problem = vm;
@@ -79,7 +81,7 @@ export class Vmm {
     }
     session.vm = vm.value;
     session.recorder.vm = vm.value;
-    session.live = { placed, table: vm.value.table, touches: [], destroyed: false };
+    session.live[0] = { placed, table: vm.value.table, touches: [], destroyed: false };
   }
 
   #addVcpu(id: number): void {
@@ -89,12 +91,30 @@ export class Vmm {
     }
   }
 
-  /** The first time nothing is owed; a vCPU that has run begins anew. */
-  #initVcpu(id: number): void {
-    const { vm } = this.#session;
+  /** The first time a vCPU with an EL2 brings shadows, else nothing is owed; a vCPU that has run begins anew. */
+  #initVcpu(id: number, features: unknown): void {
+    const { vm, nested } = this.#session;
     const vcpu = this.#tasks.vcpu(id);
-    if (vm !== undefined && vcpu !== undefined && this.#tasks.hasRun(vcpu)) {
+    if (vm === undefined || vcpu === undefined) {
+      return;
+    }
+    if (nested !== undefined) {
+      this.#initShadows(vm, vcpu, nested, features);
+    }
+    if (this.#tasks.hasRun(vcpu)) {
       resetVcpu(vm, vcpu);
+    }
+  }
+
+  #initShadows(vm: Vm, vcpu: Vcpu, nested: NestedDriver, features: unknown): void {
+    const { live, input } = this.#session;
+    const outcome = nested.initVcpu(vm, vcpu, features);
+    if (outcome.kind !== 'done') {
+      this.#session.problem = outcome;
+    }
+    for (const { table, mmu } of vm.nested?.shadows ?? []) {
+      const placed = input.nested?.shadows[mmu - 1];
+      live[mmu] ??= placed && { placed, table, touches: [], destroyed: false };
     }
   }
 

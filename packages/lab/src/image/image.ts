@@ -13,15 +13,18 @@ import {
 import type { InputAddress, OutputAddress } from '@granule/geometry/bits';
 import { createImageTables, translatedReader } from '@granule/memory';
 import { lookup, newLookup } from '@granule/pgtable';
-import type { NamedRegime } from '@granule/snapshot';
+import type { NamedRegime, NestedState } from '@granule/snapshot';
 import { architectureOf, armv7Registers } from './architecture.js';
 import { controlOf, namedFormat, sctlrOf } from './named.js';
+import { nestedRegimes } from './nested-regimes.js';
 import type { RegimeTables } from './regime-tables.js';
 
 export interface ImageInput {
   readonly memory: PhysicalReader;
   readonly registers: Registers;
   readonly regimes?: readonly NamedRegime[];
+  /** What a guest hypervisor's contexts are, where one ran. */
+  readonly nested?: NestedState;
   /** Backends by architecture name. */
   readonly backends: Readonly<Record<string, Backend>>;
   /** Overrides what the register names tell. */
@@ -37,6 +40,8 @@ export interface Image {
   readonly backend: Backend;
   readonly features: Features;
   readonly registers: Registers;
+  /** What a guest hypervisor's contexts are, where one ran. */
+  readonly nested?: NestedState;
   /** Every name that {@link tables} may be asked for; those of the architecture need not be in force. */
   readonly regimes: readonly string[];
   /**
@@ -44,6 +49,8 @@ export interface Image {
    * `image.unknown-regime`, `image.bad-regime`, `image.regime-cycle`, and `registers.*` where the registers put no such table in force.
    */
   tables(name: string): Outcome<readonly RegimeTables[]>;
+  /** The memory behind a stage-2 table, at its IPAs; permissions and access flags are left out. */
+  throughStage2(stage2: RegimeTables): PhysicalReader;
 }
 
 const SOURCE = 'granule-registers/1';
@@ -74,6 +81,7 @@ class OpenImage implements Image {
   readonly features: Features;
   readonly registers: Registers;
   readonly regimes: readonly string[];
+  readonly nested?: NestedState;
   readonly #input: ImageInput;
   readonly #named: ReadonlyMap<string, NamedRegime>;
   readonly #opened = new Map<string, Outcome<readonly RegimeTables[]>>();
@@ -84,7 +92,12 @@ class OpenImage implements Image {
     this.registers = input.registers;
     this.features = backend.registers.features(input.registers);
     this.#input = input;
-    this.#named = new Map((input.regimes ?? []).map((each) => [each.name, each]));
+    const { regimes = [], nested } = input;
+    if (nested !== undefined) {
+      this.nested = nested;
+    }
+    const told = nested === undefined ? [] : nestedRegimes(nested, regimes);
+    this.#named = new Map([...told, ...regimes].map((each) => [each.name, each]));
     this.regimes = [...backend.regimes, ...this.#named.keys()];
   }
 
@@ -175,6 +188,10 @@ class OpenImage implements Image {
       ...(range === undefined ? {} : { range }),
       ...(through === undefined ? {} : { through }),
     };
+  }
+
+  throughStage2(stage2: RegimeTables): PhysicalReader {
+    return this.#reader(stage2);
   }
 
   #reader(through: RegimeTables | undefined): PhysicalReader {

@@ -65,6 +65,7 @@ class Comparison {
       root: hex(this.#kernel.root),
       rootFrom: placed.from,
       input: inputName(this.#kernel),
+      ...(placed.shadow ? { shadow: true as const } : {}),
       mappings: {
         ours: count(ours.leaves),
         kernel: count(kernel.leaves),

@@ -1,6 +1,6 @@
 import { type Backend, type Outcome, type PhysicalReader, type Registers, done, refused } from '@granule/contract';
 import type { OutputAddress } from '@granule/geometry/bits';
-import type { RegistersFile } from '@granule/snapshot';
+import type { NestedState, RegistersFile } from '@granule/snapshot';
 import { openImage } from '../image/image.js';
 import type { RegimeTables } from '../image/regime-tables.js';
 import type { TracedTable } from './survey.js';
@@ -15,6 +15,8 @@ export interface KernelTables {
   readonly hyp: RegimeTables | undefined;
   /** A VM with a virtual EL2: root of its own stage 2. */
   readonly canonical: OutputAddress | undefined;
+  /** What the file tells of a guest hypervisor's contexts. */
+  readonly nested: NestedState | undefined;
 }
 
 export interface KernelTablesInput {
@@ -57,6 +59,7 @@ export function kernelTables({ checkpoint, file, memory, backends, tableBytes }:
     stage2: [...stage2.values()],
     hyp: hyp?.kind === 'done' ? hyp.value[0] : undefined,
     canonical: nested === undefined ? undefined : Number(BigInt.asUintN(48, nested.canonicalVTTBR_EL2) & ~0x3fn),
+    nested,
   });
 }
 

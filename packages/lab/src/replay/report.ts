@@ -37,6 +37,8 @@ export interface TableComparison {
   /** What tied the two together. */
   readonly rootFrom: string;
   readonly input: 'VA' | 'IPA';
+  /** A shadow stage 2; absent: it is none. */
+  readonly shadow?: true;
   readonly mappings: {
     readonly ours: number;
     readonly kernel: number;
