@@ -14,6 +14,8 @@ export const shared = (include: string[]) =>
     ssr: { resolve: { conditions: [source, ...defaultServerConditions] } },
     test: {
       include,
+      // A limit for what hangs. How long things take is measured by the benches, not told by a test on a busy machine.
+      testTimeout: 60_000,
       reporters: report ? ['default', 'json'] : ['default'],
       outputFile: { json: '.reports/vitest.json' },
     },

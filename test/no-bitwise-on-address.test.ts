@@ -1,11 +1,8 @@
 import { join } from 'node:path';
 import { RuleTester } from 'eslint';
 import { parser } from 'typescript-eslint';
-import { describe, it, vi } from 'vitest';
+import { describe, it } from 'vitest';
 import { noBitwiseOnAddress } from '../eslint/no-bitwise-on-address.js';
-
-// The first case starts a TypeScript program, which takes seconds on a busy machine.
-vi.setConfig({ testTimeout: 60_000 });
 
 RuleTester.describe = describe;
 RuleTester.it = it;
