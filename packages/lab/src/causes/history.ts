@@ -36,7 +36,7 @@ export class EntryHistories {
     this.#events = addresses.map((address) => ({ address, events: [] }));
   }
 
-  call({ event, fields }: Call, vm: Vm | undefined, cause: string, where: Where): void {
+  call({ event, fields }: Call, vm: Vm | undefined, cause: string, { trace, line }: Where): void {
     const { addr, size = 1, table } = fields;
     const did = DID[event];
     if (did === undefined || typeof addr !== 'number' || typeof size !== 'number' || typeof table !== 'number' || table === 0) {
@@ -46,7 +46,7 @@ export class EntryHistories {
       // A block is removed whole, though the range holds but a part of it.
       const inside = addr <= address && address < addr + size;
       if (did === 'mapped' ? inside : this.#reaches(vm, table, address, addr, addr + size)) {
-        events.push({ shadow: table, did, cause, ...where });
+        events.push({ shadow: table, did, cause, trace, line });
       }
     }
   }
@@ -63,10 +63,10 @@ export class EntryHistories {
     return first < end && start < first + span;
   }
 
-  forwarded(shadow: number, ipa: InputAddress, sentence: string, where: Where): void {
+  forwarded(shadow: number, ipa: InputAddress, sentence: string, { trace, line }: Where): void {
     for (const { address, events } of this.#events) {
       if (Math.floor(ipa / 4096) === Math.floor(address / 4096)) {
-        events.push({ shadow, did: 'forwarded', cause: sentence, ...where });
+        events.push({ shadow, did: 'forwarded', cause: sentence, trace, line });
       }
     }
   }
