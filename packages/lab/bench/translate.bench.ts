@@ -97,22 +97,24 @@ function addressesOf(bytes: number): Float64Array {
 /** Where results go, so that none is computed for nobody. */
 let sum = 0;
 
-/** ns for each address: the least, and the median, of samples that go through all addresses. */
-interface Cost {
-  readonly least: number;
-  readonly median: number;
-}
+type Sample = (from: number, to: number) => void;
 
-function cost(addresses: Float64Array, each: (from: number, to: number) => void): Cost {
-  const samples: number[] = [];
-  for (let i = 0; i < SAMPLES; i += 1) {
+/** ns for each address, sample by sample. The contestants take turns, each at other addresses, so that whatever slows this machine down slows all of them. */
+function samplesOf(addresses: Float64Array, contestants: Readonly<Record<string, Sample>>): Readonly<Record<string, readonly number[]>> {
+  const all = Object.entries(contestants);
+  const times: Record<string, number[]> = Object.fromEntries(all.map(([what]) => [what, []]));
+  for (let i = 0; i < SAMPLES * all.length; i += 1) {
+    const [what, run] = all[i % all.length];
     const from = (i * SAMPLE) % addresses.length;
     const start = process.hrtime.bigint();
-    each(from, from + SAMPLE);
-    samples.push(Number(process.hrtime.bigint() - start) / SAMPLE);
+    run(from, from + SAMPLE);
+    times[what].push(Number(process.hrtime.bigint() - start) / SAMPLE);
   }
-  samples.sort((one, two) => one - two);
-  return { least: samples[0], median: samples[SAMPLES / 2] };
+  return times;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((one, two) => one - two)[values.length >>> 1];
 }
 
 const TWO_32 = 4294967296;
@@ -121,35 +123,41 @@ function measure(title: string, bytes: number): void {
   const { memory, stage1, one, two } = guest(bytes);
   const addresses = addressesOf(bytes);
   const found = newLookup();
-  const lookup = cost(addresses, (from, to) => {
-    for (let i = from; i < to; i += 1) {
-      stage1.lookup(addresses[i], found);
-      sum += found.output;
-    }
-  });
-  const whole = (decoded: Context): Cost => {
+  const whole = (decoded: Context): Sample => {
     const out = createTranslation();
-    return cost(addresses, (from, to) => {
+    return (from, to) => {
       for (let i = from; i < to; i += 1) {
         if (!translateWords(decoded, memory, addresses[i] | 0, Math.floor(addresses[i] / TWO_32), READ, out)) throw new Error(JSON.stringify(out.fault));
         sum += out.output;
       }
-    });
+    };
   };
-  const cheap = (decoded: Context): Cost => {
+  const cheap = (decoded: Context): Sample => {
     const mapped = newMapped();
-    return cost(addresses, (from, to) => {
+    return (from, to) => {
       for (let i = from; i < to; i += 1) {
         if (!mapWords(decoded, memory, addresses[i] | 0, Math.floor(addresses[i] / TWO_32), READ, mapped)) throw new Error('fault');
         sum += mapped.output;
       }
-    });
+    };
   };
-  const costs = { 'stage 1': whole(one), 'stage 1, address and rights': cheap(one), 'two stages': whole(two), 'two stages, address and rights': cheap(two) };
-  const rows: Row[] = [{ what: 'lookup in one table', value: `${lookup.least.toFixed(1)} ns, median ${lookup.median.toFixed(1)}` }];
-  for (const [what, { least, median }] of Object.entries(costs)) rows.push({ what, value: `${least.toFixed(1)} ns, median ${median.toFixed(1)}, ${(1e3 / least).toFixed(1)} M/s` });
-  rows.push(ratio('two stages, address and rights', costs['two stages, address and rights'].least / lookup.least, 12, 'lookups'));
-  rows.push(ratio('two stages', costs['two stages'].least / lookup.least, 12, 'lookups'));
+  const times = samplesOf(addresses, {
+    'lookup in one table': (from, to) => {
+      for (let i = from; i < to; i += 1) {
+        stage1.lookup(addresses[i], found);
+        sum += found.output;
+      }
+    },
+    'stage 1, address and rights': cheap(one),
+    'stage 1': whole(one),
+    'two stages, address and rights': cheap(two),
+    'two stages': whole(two),
+  });
+  const rows: Row[] = Object.entries(times).map(([what, each]) => ({ what, value: `${median(each).toFixed(1)} ns, ${(1e3 / median(each)).toFixed(1)} M/s` }));
+  const lookups = times['lookup in one table'];
+  for (const what of ['two stages, address and rights', 'two stages']) {
+    rows.push(ratio(what, median(times[what].map((time, i) => time / lookups[i])), 12, 'lookups'));
+  }
   print(title, rows);
 }
 
