@@ -2,6 +2,7 @@ import { escapeHtml, PAGE_END, pageHead } from '../page/page.js';
 import { countColumns, type Counted } from './columns.js';
 import { STYLE } from './html-page.js';
 import { costPlot, faultPlot, levelPlot, tablesPlot, tlbiPlot } from './plots/report-plots.js';
+import { nestedSections } from './nested-text.js';
 import type { RunReport, VariantReport } from './report.js';
 import {
   bracketLines, descriptions, expectationLine, unknownText, verdictLine, violationLines,
@@ -85,6 +86,14 @@ function findings(variants: readonly VariantReport[]): string {
   return lines.length === 0 ? '' : tag('h2', 'Findings') + lines.join('\n');
 }
 
+function shadows(variants: readonly VariantReport[]): string {
+  const sections = nestedSections(variants).map(({ head, contexts, chains }) => {
+    const asked = chains.map((each) => paragraph(each.head) + tag('ul', each.lines.map((line) => tag('li', escapeHtml(line))).join('')));
+    return tag('h3', escapeHtml(head)) + tag('ul', contexts.map((each) => tag('li', escapeHtml(each))).join('')) + asked.join('');
+  });
+  return sections.length === 0 ? '' : tag('h2', 'Shadow stage 2s') + sections.join('\n');
+}
+
 function readTable(variants: readonly VariantReport[]): string {
   const rows = variants.flatMap(({ name, reads }) =>
     reads.map(({ phase, pe, vcpu, address, bytes, value, expected = '' }) => [name, phase, `${vcpu}`, `${pe}`, address, `${bytes}`, value, expected]),
@@ -117,6 +126,7 @@ export function reportHtml(report: RunReport): string {
     costs(report),
     overTheRun(variants),
     findings(variants),
+    shadows(variants),
     phases(variants),
     readTable(variants),
     expectationTable(variants),

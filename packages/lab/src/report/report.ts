@@ -57,6 +57,8 @@ export interface VariantReport {
   readonly phases: readonly PhaseReport[];
   readonly reads: readonly GuestRead[];
   readonly moreReads: number;
+  /** Of a guest that is a hypervisor. */
+  readonly nested?: NestedReport;
   readonly violations: readonly ViolationReport[];
   readonly moreViolations: number;
   readonly expectations: readonly ExpectationReport[];
@@ -137,6 +139,44 @@ export interface GuestRead {
   readonly bytes: number;
   readonly value: string;
   readonly expected?: string;
+}
+
+/** Shadow stage 2s. */
+export interface NestedReport {
+  /** What contexts are found by. */
+  readonly key: string;
+  /** At the end, in the order of the pool. */
+  readonly contexts: readonly ContextReport[];
+  /** Addresses of nested guests that the scenario asks about. */
+  readonly chains: readonly ChainReport[];
+}
+
+export interface ContextReport {
+  readonly context: number;
+  readonly valid: boolean;
+  readonly vmid: number;
+  /** VTTBR_EL2.BADDR; empty: the nested guest's stage 2 is off. */
+  readonly table: string;
+  readonly vtcr: string;
+  readonly pendingUnmap: boolean;
+  /** vCPUs that hold it. */
+  readonly references: number;
+  /** Valid leaves of the shadow. */
+  readonly leaves: number;
+}
+
+/** One address of a nested guest through all tables, at one moment. */
+export interface ChainReport {
+  readonly phase: string;
+  readonly vcpu: number;
+  readonly context: number;
+  readonly address: string;
+  readonly standing: 'composed' | 'absent' | 'stale';
+  readonly why: string;
+  /** The guest hypervisor's entry, the VM's own, the shadow's, in words. */
+  readonly tables: readonly string[];
+  /** What made and removed the shadow's entry, oldest first. */
+  readonly history: readonly string[];
 }
 
 /** A broken rule: of the architecture, found by the judge or by an access; or of the policy's own. */

@@ -1,4 +1,5 @@
 import { countColumns, type Counted, happened } from './columns.js';
+import { nestedSections } from './nested-text.js';
 import type { RunReport, VariantReport } from './report.js';
 import {
   bracketLines, costText, descriptions, expectationLine, unknownText, verdictLine, violationLines,
@@ -69,6 +70,15 @@ function findings(variant: VariantReport, several: boolean): readonly string[] {
   ];
 }
 
+function shadows(variants: readonly VariantReport[]): readonly string[] {
+  return nestedSections(variants).flatMap(({ head, contexts, chains }) => [
+    '',
+    head,
+    ...contexts.map((each) => `  ${each}`),
+    ...chains.flatMap((each) => [`  ${each.head}`, ...each.lines.map((line) => `    ${line}`)]),
+  ]);
+}
+
 /** The report as text; the last line is the verdict. */
 export function reportText(report: RunReport): string {
   const { scenario, variants, brackets } = report;
@@ -82,6 +92,7 @@ export function reportText(report: RunReport): string {
     ...countTables(variants),
     ...costTable(variants),
     ...brackets.flatMap((each) => ['', ...bracketLines(each)]),
+    ...shadows(variants),
     ...(found.length === 0 ? [] : ['', ...found]),
     ...(scenario.sources.length === 0 ? [] : ['', ...scenario.sources.map((source) => `source    ${source}`)]),
     '',

@@ -1,9 +1,10 @@
 import { z } from 'zod';
-import { fields, oneOf, text, whole, word, yes } from './values.js';
+import { amount, fields, oneOf, text, whole, word, yes } from './values.js';
 
 /** What a guest access is to come to. */
 export const accessExpectation = fields({
   value: word.optional().describe('What is read or fetched.'),
+  reaches: amount.optional().describe('The physical address to which it goes.'),
   fault: oneOf(
     'none', 'translation', 'access-flag', 'permission', 'address-size', 'external-abort', 'external-abort-on-walk', 'alignment', 'tlb-conflict', 'unsupported-atomic-update',
   ).optional().describe('The exception that the guest sees; none: it sees none.'),

@@ -67,6 +67,10 @@ export const vm = fields({
     .describe('How device memory of a slot is mapped; default as the kernel does. The step ioremap: default pages.'),
   dirtyLog: oneOf('off', 'manual', 'initially-set').optional().describe('KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; default off.'),
   splitChunk: amount.optional().describe('KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, bytes; default 0, off.'),
+  nested: fields({
+    key: oneOf('vttbr+vtcr', 'vmid', 'vmid-unmap-on-baddr').optional()
+      .describe("What a shadow stage 2 is found by: VTTBR_EL2 and VTCR_EL2 (default, today's), or one of the designs of 2017."),
+  }).optional().describe('KVM_ARM_VCPU_HAS_EL2: the guest is a hypervisor, its vCPUs begin at a virtual EL2. Absent: they have none.'),
 });
 
 export const hyp = fields({

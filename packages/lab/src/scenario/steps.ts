@@ -41,11 +41,34 @@ const guestSteps = [
     map: z.array(fields({ va: amount, ipa: amount, size: amount, memory: oneOf('normal', 'normal-nc', 'device').optional(), writable: yes.optional() })).min(1),
     asid: whole(0, 2 ** 16 - 1).optional(),
   }).describe("The guest writes a translation table with its own stores, and puts it into TTBR0; the MMU stays as it is."),
-  fields({ do: z.literal('tlbi'), vcpu, op: text, operand: word.optional() }),
+  fields({
+    do: z.literal('tlbi'), vcpu, op: text, operand: word.optional(),
+    vmid: whole(0, 2 ** 16 - 1).optional().describe('At virtual EL2: in VTTBR_EL2 when it is executed; default as it was when the guest was entered last.'),
+  }),
   fields({ do: z.literal('dc'), vcpu, op: oneOf('CIVAC', 'CVAC', 'IVAC', 'CVAU', 'ZVA'), at: amount, ...regular }).describe('Stride: default a cache line.'),
   fields({ do: z.literal('ic'), vcpu, op: oneOf('IVAU', 'IALLU', 'IALLUIS'), at: amount.optional(), ...regular }),
   fields({ do: z.literal('at'), vcpu, write: yes.optional(), at: amount, expect: accessExpectation.optional() }),
   fields({ do: z.literal('barrier'), vcpu, op: oneOf('dsb-ish', 'dsb-ishst', 'dsb-nsh', 'dsb-sy', 'isb') }),
+] as const;
+
+/** What a guest hypervisor does, at its virtual EL2. */
+const nestedSteps = [
+  fields({
+    do: z.literal('stage2'), vcpu, table: amount.describe('IPA of the first table page.'),
+    granule: oneOf('4K', '16K', '64K').optional().describe("Default the host's page size."),
+    ipaBits: whole(1, 64).optional().describe('Input size; default 40.'),
+    map: z.array(fields({
+      ipa: amount.describe("The nested guest's address."), to: amount.describe("The VM's."), size: amount, writable: yes.optional(), executable: yes.optional(),
+    })).optional().describe('Replaces what was there.'),
+    unmap: z.array(fields(regions)).optional(),
+  }).describe("The guest hypervisor writes a stage-2 table for a guest of its own, or changes it, with its own stores."),
+  fields({
+    do: z.literal('enter'), vcpu, vmid: whole(0, 2 ** 16 - 1), table: amount.optional().describe('Of a step stage2; absent: its stage 2 is off (HCR_EL2.VM = 0).'),
+  }).describe('The guest hypervisor enters its guest.'),
+  fields({ do: z.literal('leave'), vcpu }).describe('The nested guest takes an exception to virtual EL2.'),
+  fields({
+    do: z.literal('chain'), vcpu, at: amount, expect: fields({ standing: oneOf('composed', 'absent', 'stale') }).optional(),
+  }).describe('The report follows this address of the nested guest through all tables.'),
 ] as const;
 
 /** What the host does, its VMM or its kernel. */
@@ -98,7 +121,7 @@ const metaSteps = [
   fields({ do: z.literal('expect'), counts, source: text.optional() }).describe('Counts of the phase so far.'),
 ] as const;
 
-const single = [...guestSteps, ...hostSteps, ...hypSteps, ...metaSteps] as const;
+const single = [...guestSteps, ...nestedSteps, ...hostSteps, ...hypSteps, ...metaSteps] as const;
 
 /** Step names, in the order of the schema. */
 export const STEP_NAMES: readonly string[] = [...single.map((each) => each.shape.do.value), 'repeat'];

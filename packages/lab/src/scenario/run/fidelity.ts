@@ -7,7 +7,7 @@ const MACHINE_LIMIT = 2 ** 15;
 const JUDGE_LIMIT = 2 ** 17;
 
 /** Steps that mean something on hardware alone. */
-const HARDWARE_STEPS: ReadonlySet<string> = new Set(['stage1', 'tlbi', 'dc', 'ic', 'at', 'barrier', 'host-write', 'host-read', 'observe', 'dma', 'hyp-access']);
+const HARDWARE_STEPS: ReadonlySet<string> = new Set(['stage1', 'stage2', 'enter', 'leave', 'chain', 'tlbi', 'dc', 'ic', 'at', 'barrier', 'host-write', 'host-read', 'observe', 'dma', 'hyp-access']);
 
 /** How many accesses and table entries a step may come to, from above. */
 function workOf(step: Step, page: number): number {
@@ -27,7 +27,7 @@ function needsHardware(step: Step): boolean {
   if (step.do === 'repeat') {
     return step.steps.some(needsHardware);
   }
-  const expects = 'expect' in step && step.expect !== undefined && ('value' in step.expect || 'lost' in step.expect);
+  const expects = 'expect' in step && step.expect !== undefined && ['value', 'lost', 'reaches'].some((each) => each in step.expect!);
   return HARDWARE_STEPS.has(step.do) || expects;
 }
 
@@ -39,11 +39,11 @@ export function workOfScenario({ steps, slots = [], vm = {} }: Scenario, page: n
 }
 
 /** How much of the machine a run gets: what the scenario says, what its steps need, or what the size of its work lets it have. */
-export function fidelityOf({ fidelity, steps }: Scenario, work: number): Fidelity {
+export function fidelityOf({ fidelity, steps, vm = {} }: Scenario, work: number): Fidelity {
   if (fidelity !== undefined) {
     return fidelity;
   }
-  if (steps.some(needsHardware)) {
+  if (vm.nested !== undefined || steps.some(needsHardware)) {
     return 'machine';
   }
   return work <= MACHINE_LIMIT ? 'machine' : work <= JUDGE_LIMIT ? 'judged' : 'policy';

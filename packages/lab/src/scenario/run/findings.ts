@@ -3,7 +3,7 @@ import { hex } from '@granule/geometry/bits';
 import { tablesReport, mappingCounts } from '../../report/vm-report.js';
 import { namedCounts, type Counts } from '../../report/counts.js';
 import type { VariantRun } from '../../report/assemble.js';
-import type { ExpectationReport, GuestRead, ViolationReport } from '../../report/report.js';
+import type { ChainReport, ExpectationReport, GuestRead, ViolationReport } from '../../report/report.js';
 import type { CountLimit, Expectation } from '../expectations.js';
 import type { World } from './world.js';
 
@@ -17,6 +17,8 @@ export class Findings {
   readonly phases: Phase[] = [];
   readonly reads: GuestRead[] = [];
   readonly expectations: ExpectationReport[] = [];
+  /** What chains of nested addresses were asked for. */
+  readonly chains: ChainReport[] = [];
   readonly notes = new Set<string>();
   moreReads = 0;
 
@@ -102,6 +104,9 @@ export function violationReports(world: World, verdict: Verdict | undefined, wan
   const own = vm.violations.map(({ id, sentence, address }): ViolationReport => ({
     from: 'policy', id, sentence, source: 'granule: invariants of a VM', address: hex(address), count: 1, expected: expected(id),
   }));
-  const all = [...judged, ...own];
+  const others = (world.hypervisor?.others ?? []).map(({ id, sentence, address, cause, exposed, count }): ViolationReport => ({
+    from: 'policy', id, sentence, source: 'Linux lookup_s2_mmu', cause: recorder.told(cause), exposed: recorder.told(exposed), address: hex(address), count, expected: expected(id),
+  }));
+  const all = [...judged, ...own, ...others];
   return { shown: all.slice(0, SHOWN), more: Math.max(0, all.length - SHOWN) };
 }

@@ -11,7 +11,7 @@ import type { Seen } from './world.js';
 type AccessStep = StepOf<'read'> | StepOf<'write'> | StepOf<'fetch'>;
 
 /** What an access came to, in the words of an expectation. */
-export function seenWords(seen: Seen, { value, fault, mmio, lost }: AccessExpectation): { readonly expected: string; readonly actual: string } {
+export function seenWords(seen: Seen, { value, reaches, fault, mmio, lost }: AccessExpectation): { readonly expected: string; readonly actual: string } {
   const wanted: string[] = [];
   const got: string[] = [];
   const compare = (expected: string, actual: string): void => {
@@ -21,6 +21,9 @@ export function seenWords(seen: Seen, { value, fault, mmio, lost }: AccessExpect
   const end = seen.kind === 'fault' ? `${seen.fault.type} fault` : seen.kind === 'done' ? 'no fault' : seen.kind;
   if (value !== undefined) {
     compare(hex(value, 1), seen.kind === 'done' ? (seen.value === undefined ? 'no value (nothing but the policy runs)' : hex(seen.value, 1)) : end);
+  }
+  if (reaches !== undefined) {
+    compare(hex(reaches), seen.kind !== 'done' ? end : seen.output === undefined ? 'no address (nothing but the policy runs)' : hex(seen.output));
   }
   if (fault !== undefined) {
     compare(fault === 'none' ? 'no fault' : `${fault} fault`, end);
@@ -114,16 +117,26 @@ export function stage1(run: Run, step: StepOf<'stage1'>): Failure | undefined {
   return undefined;
 }
 
-export function tlbi(run: Run, { vcpu, op, operand = 0n }: StepOf<'tlbi'>): Failure | undefined {
+export function tlbi(run: Run, { vcpu: id, op, operand = 0n, vmid }: StepOf<'tlbi'>): Failure | undefined {
   const machine = run.machine('tlbi');
   if ('kind' in machine) {
     return machine;
+  }
+  const vcpu = run.vcpu(id);
+  const { hypervisor } = run.world;
+  if (hypervisor !== undefined && hypervisor.vm.guestOf(vcpu) === undefined) {
+    machine.enter(vcpu);
+    const emulated = hypervisor.vm.tlbi(hypervisor.atTlbi(vcpu, vmid), op, operand);
+    return emulated.kind === 'done' ? undefined : emulated;
+  }
+  if (vmid !== undefined) {
+    return refused('scenario.step', `tlbi: vmid is what a guest hypervisor has in VTTBR_EL2, and vCPU ${vcpu.id} is at no virtual EL2.`, SCENARIO_SCHEMA);
   }
   const decoded = run.world.config.backend.instructions.decode(op, operand);
   if (decoded.kind !== 'done') {
     return decoded;
   }
-  const outcome = machine.enter(run.vcpu(vcpu)).maintenance.tlbi(op, decoded.value, 'el1');
+  const outcome = machine.enter(vcpu).maintenance.tlbi(op, decoded.value, 'el1');
   return outcome.kind === 'done' ? undefined : outcome;
 }
 

@@ -6,6 +6,7 @@ import { createPageTable } from '@granule/pgtable';
 import { SCENARIO_SCHEMA } from '../scenario.js';
 import type { StepOf } from '../steps.js';
 import { archNames, encoded } from './arch.js';
+import { type Store, storesOf } from './stores.js';
 
 /** Normal Write-Back, Normal Non-cacheable, Device-nGnRE, … by index, as Linux has them. */
 const MAIR = 0xff44_0c04_00ffn;
@@ -13,8 +14,7 @@ const OA_BITS = 40;
 const MAX_PAGES = 4096;
 
 export interface GuestTables {
-  /** Descriptors, as the guest stores them: IPA and value. */
-  readonly stores: readonly { readonly address: number; readonly value: bigint }[];
+  readonly stores: readonly Store[];
   /** In the order in which the guest writes them. */
   readonly registers: readonly (readonly [name: string, value: bigint])[];
 }
@@ -44,14 +44,7 @@ export function guestTables(backend: Backend, { table, map, asid = 1 }: StepOf<'
       return outcome;
     }
   }
-  const stores: { address: number; value: bigint }[] = [];
-  const { words } = memory;
-  for (let word = 0; word < memory.taken * 1024; word += 2) {
-    if (words[word] !== 0 || words[word + 1] !== 0) {
-      stores.push({ address: table + word * 4, value: (BigInt(words[word + 1]) << 32n) | BigInt(words[word]) });
-    }
-  }
-  return done({ stores, registers: registersOf(backend, made.value.root, iaBits, asid) });
+  return done({ stores: storesOf(memory, table), registers: registersOf(backend, made.value.root, iaBits, asid) });
 }
 
 function registersOf(backend: Backend, root: number, iaBits: number, asid: number): GuestTables['registers'] {

@@ -1,5 +1,4 @@
 import { type Failure, type Outcome, DONE, done, refused } from '@granule/contract';
-import { cachePolicy } from '@granule/cache-tlb';
 import { hex } from '@granule/geometry/bits';
 import { clearDirtyLog, type DirtyBitmap, getDirtyLog, ioremap as ioremapOf, type IoremapPolicy, notifierAge, notifierUnmap, resetVcpu as resetOf, setMemoryRegion, teardown as teardownOf, unmapRange } from '@granule/kvm';
 import { backingOf } from '../configure.js';
@@ -10,9 +9,6 @@ import { bytesOf, valueOf } from './bytes.js';
 import { seenWords } from './guest-steps.js';
 import type { Run } from './run.js';
 import type { Seen } from './world.js';
-
-/** The VMM's own mapping: Normal, Inner Shareable, Write-Back. */
-const CACHEABLE = cachePolicy(0xff, 3, false, { dataCache: true, instructionCache: true });
 
 function asOutcome(failure: Failure | undefined): Outcome<undefined> {
   return failure ?? DONE;
@@ -173,8 +169,7 @@ export function hostRead(run: Run, { hva, bytes = 8, pe = 0, expect }: StepOf<'h
     return 'kind' in side ? side : physical.kind === 'done' ? undefined : physical;
   }
   const into = new Uint8Array(bytes);
-  const { caches, memory } = side.machine;
-  if (!(caches?.read(pe, physical.value, into, CACHEABLE) ?? memory.read(physical.value, into))) {
+  if (!side.view(pe).read(physical.value, into)) {
     return noMemory(physical.value);
   }
   told(run, { what: `VMM reads ${hex(hva)}`, physical: physical.value, pe }, into, expect);

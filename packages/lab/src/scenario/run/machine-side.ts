@@ -1,4 +1,4 @@
-import { AdversarialTlb, allSetWays, encodeSetWay, FiniteTlb, Machine, type Pe, type PeAnswer } from '@granule/cache-tlb';
+import { AdversarialTlb, allSetWays, cachePolicy, encodeSetWay, FiniteTlb, Machine, type Pe, type PeAnswer } from '@granule/cache-tlb';
 import { type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, type Registers, type TlbModel, type TrapHandler, refused } from '@granule/contract';
 import { SparseMemory } from '@granule/memory';
 import { cachesEnabled, type Handled, PerCpuCaches, trapHandler, type Vcpu, type Vm } from '@granule/kvm';
@@ -6,8 +6,13 @@ import type { MachineSpec } from '../machine-schema.js';
 import { SCENARIO_SCHEMA } from '../scenario.js';
 import { answerName } from './aborts.js';
 import { archNames, type ArchNames, isVmRegister, registerName, resetRegisters } from './arch.js';
+import { valueOf } from './bytes.js';
+import type { HostView } from './nested/guest-hypervisor.js';
 import { random } from './random.js';
 import type { GuestAccess, GuestSide, Seen, World } from './world.js';
+
+/** The host's own mapping: Normal, Inner Shareable, Write-Back. */
+const CACHEABLE = cachePolicy(0xff, 3, false, { dataCache: true, instructionCache: true });
 
 /**
  * Guests on modelled hardware: each access goes through the TLB, the caches and the tables of a PE; what stage 2 does not let through, and what HCR traps, comes
@@ -19,8 +24,10 @@ export class MachineSide implements GuestSide {
   readonly #places: number[] = [];
   /** By PE: who runs there. */
   readonly #loaded: (Vcpu | undefined)[] = [];
-  /** Registers of vCPUs that run nowhere. */
-  readonly #saved: (Registers | undefined)[] = [];
+  /** Registers of vCPUs that run nowhere, and those of the level at which a vCPU with a virtual EL2 is not. */
+  readonly #saved: Readonly<Record<GuestLevel, Map<Vcpu, Registers>>> = { 'el1': new Map(), 'virtual-el2': new Map() };
+  /** Of which level a PE has a vCPU's registers. */
+  readonly #levels = new Map<Vcpu, GuestLevel>();
   /** The hypervisor is at work: what is written is its own. */
   #hosting = false;
   /** What the policy made of the last access's abort, and what the access should have read. */
@@ -44,6 +51,9 @@ export class MachineSide implements GuestSide {
       ...(config.caches === undefined ? {} : { caches: config.caches }),
       ...(machine.seed === undefined ? {} : { choose: random(machine.seed) }),
     });
+    if (world.hypervisor !== undefined) {
+      world.hypervisor.view = { read: (physical, into) => this.view(world.pe).read(physical, into), write: (physical, bytes) => this.view(world.pe).write(physical, bytes) };
+    }
   }
 
   sinkOf(format: Format): EffectSink {
@@ -82,7 +92,27 @@ export class MachineSide implements GuestSide {
     const pe = this.enter(vcpu);
     const stage1Alone = type === 'at-read' || type === 'at-write';
     const access = { regime: this.#names.guest, type, privileged, address: BigInt(at), bytes, ...(value !== undefined && { value }), ...(stage1Alone && { stages: 'one' as const }) };
-    return this.#seen(() => pe.access(access));
+    const seen = this.#seen(() => pe.access(access));
+    return seen.kind === 'done' && seen.output !== undefined ? this.#composed(vcpu, at, bytes, seen, seen.output) : seen;
+  }
+
+  /** A nested guest that reaches other memory than the tables lead to that it runs with reads what is not its own. */
+  #composed(vcpu: Vcpu, at: number, bytes: number, seen: Seen & { readonly kind: 'done' }, output: number): Seen {
+    const composed = this.world.hypervisor?.used(vcpu, at);
+    if (composed === undefined || composed === output || seen.value === undefined) {
+      return seen;
+    }
+    const into = new Uint8Array(bytes);
+    return this.view(this.world.pe).read(composed, into) ? { ...seen, expected: valueOf(into) } : seen;
+  }
+
+  /** Memory as the host sees it from a PE: cacheable, coherent with every other. */
+  view(pe: number): HostView {
+    const { caches, memory } = this.machine;
+    return {
+      read: (physical, into) => caches?.read(pe, physical, into, CACHEABLE) ?? memory.read(physical, into),
+      write: (physical, bytes) => this.machine.store(pe, physical, bytes),
+    };
   }
 
   /** Maintenance by VA, which may fault as an access does. */
@@ -149,7 +179,7 @@ export class MachineSide implements GuestSide {
     for (const [name, value] of Object.entries(resetRegisters(this.world.config.backend))) {
       pe.writeRegister(name, value);
     }
-    this.#trapsOf(pe, this.world.vm, vcpu);
+    this.#beforeEntry(pe, this.world.vm, vcpu);
   }
 
   /** The vCPU runs on its PE. */
@@ -163,8 +193,10 @@ export class MachineSide implements GuestSide {
         this.#leave(at, here);
       }
       this.#loaded[at] = vcpu;
-      this.#load(world.vm, vcpu, at, this.#saved[vcpu.id] ?? resetRegisters(world.config.backend));
+      this.#load(world.vm, vcpu, at, this.#kept(world.vm, vcpu));
       world.emulation.load?.(world.vm, vcpu, at);
+    } else if (world.vm.nested !== undefined) {
+      this.#beforeEntry(this.machine.pes[at], world.vm, vcpu);
     }
     world.emulation.beforeEntry?.(world.vm);
     if (world.emulation instanceof PerCpuCaches) {
@@ -184,11 +216,14 @@ export class MachineSide implements GuestSide {
         write: (pe, name, value) => this.machine.pes[pe].writeRegister(name, value),
       },
       caches: world.emulation,
-      handled: (_, outcome) => {
+      handled: (pe, outcome) => {
         this.#handled = outcome;
         tally.answer(answerName(outcome));
+        if (outcome.kind === 'done' && outcome.value.did === 'mapped' && this.#visitor === undefined) {
+          world.hypervisor?.mapped(this.#loaded[pe]!, outcome.value.address, outcome.value.bytes);
+        }
       },
-      beforeEntry: (pe, { vm, vcpu }) => this.#trapsOf(this.machine.pes[pe], vm, vcpu),
+      beforeEntry: (pe, { vm, vcpu }) => this.#beforeEntry(this.machine.pes[pe], vm, vcpu),
     });
     return {
       trap: (pe, trap) => {
@@ -227,10 +262,14 @@ export class MachineSide implements GuestSide {
     if (this.#loaded[index] !== vcpu) {
       return;
     }
-    const { registers } = this.machine.pes[index];
-    this.#saved[vcpu.id] = Object.fromEntries(this.#names.guestRegisters.flatMap((name) => (name in registers ? [[name, registers[name]]] : [])));
+    this.#keep(index, vcpu);
     this.#loaded[index] = undefined;
-    this.world.vm.put(index);
+    const { vm } = this.world;
+    if (vm.nested === undefined) {
+      vm.put(index);
+    } else {
+      vm.nested.put(vcpu);
+    }
   }
 
   #load(vm: Vm, vcpu: Vcpu, index: number, registers: Registers): void {
@@ -238,13 +277,36 @@ export class MachineSide implements GuestSide {
     for (const [name, value] of Object.entries(registers)) {
       pe.writeRegister(name, value);
     }
-    vm.load(vcpu, index);
-    this.#trapsOf(pe, vm, vcpu);
+    if (vm.nested === undefined) {
+      vm.load(vcpu, index);
+    } else {
+      vm.nested.load(vcpu, index);
+    }
+    this.#levels.set(vcpu, levelOf(vm, vcpu));
+    this.#beforeEntry(pe, vm, vcpu);
   }
 
-  /** What EL2 writes before it enters the guest. */
-  #trapsOf(pe: Pe, vm: Vm, vcpu: Vcpu): void {
-    const changed = Object.entries(must(vm.registersOf(vcpu))).filter(([name, value]) => pe.registers[name] !== value);
+  #keep(index: number, vcpu: Vcpu): void {
+    const { registers } = this.machine.pes[index];
+    const kept = Object.fromEntries(this.#names.guestRegisters.flatMap((name) => (name in registers ? [[name, registers[name]]] : [])));
+    this.#saved[this.#levels.get(vcpu) ?? 'el1'].set(vcpu, kept);
+  }
+
+  #kept(vm: Vm, vcpu: Vcpu): Registers {
+    return this.#saved[levelOf(vm, vcpu)].get(vcpu) ?? resetRegisters(this.world.config.backend);
+  }
+
+  /** What EL2 does before it enters the guest: the registers of the level that it enters, what a shadow owes, and its own registers. */
+  #beforeEntry(pe: Pe, vm: Vm, vcpu: Vcpu): void {
+    const level = levelOf(vm, vcpu);
+    if (level !== this.#levels.get(vcpu)) {
+      this.#keep(pe.index, vcpu);
+      Object.entries(this.#kept(vm, vcpu)).forEach(([name, value]) => pe.writeRegister(name, value));
+      this.#levels.set(vcpu, level);
+    }
+    vm.nested?.beforeEntry(vcpu);
+    const stage2 = vm.nested?.stage2Of(vcpu) ?? vm;
+    const changed = Object.entries(must(stage2.registersOf(vcpu, level))).filter(([name, value]) => pe.registers[name] !== value);
     changed.forEach(([name, value]) => pe.writeRegister(name, value));
     if (changed.length > 0) {
       pe.isb();
@@ -264,6 +326,13 @@ export class MachineSide implements GuestSide {
     }
     recorder.effect(effect);
   }
+}
+
+type GuestLevel = 'el1' | 'virtual-el2';
+
+/** Where a vCPU is; one without a virtual EL2 is at EL1. */
+function levelOf({ nested }: Vm, vcpu: Vcpu): GuestLevel {
+  return nested !== undefined && nested.guestOf(vcpu) === undefined ? 'virtual-el2' : 'el1';
 }
 
 function faulted(fault: FaultValue, handled: Outcome<Handled> | undefined): Seen {

@@ -3,6 +3,7 @@ import type { Step, StepName, StepOf } from '../steps.js';
 import * as guest from './guest-steps.js';
 import * as host from './host-steps.js';
 import { hypStep } from './hyp-steps.js';
+import * as nested from './nested/steps.js';
 import type { Run } from './run.js';
 
 type Performed = Failure | undefined;
@@ -22,6 +23,10 @@ const STEPS: { readonly [Name in StepName]: (run: Run, step: StepOf<Name>) => Pe
   'dc': guest.byAddress,
   'ic': guest.byAddress,
   'at': guest.translateOnly,
+  'stage2': nested.stage2,
+  'enter': nested.enter,
+  'leave': nested.leave,
+  'chain': nested.chain,
   'set-slot': host.setSlot,
   'delete-slot': host.deleteSlot,
   'back': host.back,

@@ -20,6 +20,8 @@ export class Recorder implements EffectSink {
   readonly judge: Judge | undefined;
   /** Events so far. */
   events = 0;
+  /** The last that wrote a descriptor. */
+  lastWrite = 0;
   phase = '';
   /** Of the VM that the scenario is about. */
   format: Format | undefined;
@@ -35,6 +37,9 @@ export class Recorder implements EffectSink {
 
   effect(effect: Effect): void {
     this.events += 1;
+    if (effect.type === 'write') {
+      this.lastWrite = this.events;
+    }
     this.tally.effect(effect);
     this.judge?.effect(effect);
     this.#log?.effect(effect);

@@ -11,6 +11,7 @@ import { fidelityOf, workOfScenario } from './fidelity.js';
 import { Findings, violationReports } from './findings.js';
 import { startHyp } from './hyp-steps.js';
 import { MachineSide } from './machine-side.js';
+import { nestedReport } from './nested/nested-report.js';
 import { PolicySide } from './policy-side.js';
 import { Recorder } from './recorder.js';
 import { type Progress, Run } from './run.js';
@@ -159,6 +160,10 @@ function runVariant(given: Scenario, variant: Variant | undefined, options: RunO
   const lines = { data: config.line, instruction: config.line };
   const name = variant?.name ?? scenario.name;
   const recorder = new Recorder({ backend: config.backend, judged: fidelity !== 'policy', lines, log: options.log?.(name) });
+  const unfit = nestedNeeds(scenario, config, fidelity);
+  if (unfit !== undefined) {
+    return unfit;
+  }
   const world = new World(scenario, config, recorder);
   const hardware = fidelity === 'machine' ? new MachineSide(world) : undefined;
   world.side = hardware ?? new PolicySide(world);
@@ -182,6 +187,18 @@ function runVariant(given: Scenario, variant: Variant | undefined, options: RunO
     name, settings: settingsOf(variant), fidelity, machine: machineReport(config, scenario), geometry: geometryReport(world.vm.format, world.vm.vtcr), ...end,
     ...(stopped === undefined ? {} : { stopped }),
   };
+}
+
+/** What a guest hypervisor needs of the run and of the machine. */
+function nestedNeeds({ vm = {} }: Scenario, { features, backend }: Configuration, fidelity: VariantRun['fidelity']): Misplaced | undefined {
+  if (vm.nested === undefined) {
+    return undefined;
+  }
+  if (fidelity !== 'machine') {
+    return { failure: refused('scenario.fidelity', `A guest that is a hypervisor needs modelled hardware, and fidelity is ${fidelity}.`, SCENARIO_SCHEMA), path: ['fidelity'] };
+  }
+  const sentence = 'A guest that is a hypervisor needs FEAT_NV2, which this machine has not: machine.cpu: max has it.';
+  return backend.regimes.includes('el2') && features.nv !== true ? { failure: refused('scenario.setting', sentence, 'Linux ARM64_HAS_NESTED_VIRT'), path: ['vm', 'nested'] } : undefined;
 }
 
 type Stopped = NonNullable<VariantRun['stopped']>;
@@ -217,7 +234,7 @@ function finish({ world, findings }: Run, fidelity: VariantRun['fidelity'], stop
   const { tally } = recorder;
   return {
     counts: tally.total(), tables: tablesReport(vm.format, tally.pages), mappings: down ? [] : mappingCounts(vm.table), phases: findings.phases, reads: findings.reads,
-    moreReads: findings.moreReads, violations: shown, moreViolations: more, expectations: findings.expectations, notes: [...findings.notes],
+    moreReads: findings.moreReads, ...nestedReport(world, findings.chains), violations: shown, moreViolations: more, expectations: findings.expectations, notes: [...findings.notes],
   };
 }
 

@@ -1,9 +1,10 @@
-import { type AccessType, type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, type Registers } from '@granule/contract';
+import { type AccessType, type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, type Registers, DONE } from '@granule/contract';
 import { allSetWays, encodeSetWay } from '@granule/cache-tlb';
 import { createTableArena, type TableArena } from '@granule/memory';
 import { Backing, type CacheEmulation, createVm, DeferredCaches, linuxCaches, PerCpuCaches, setManualDirtyLog, setMemoryRegion, setSplitChunk, type Vcpu, type Vm, VmidAllocator, type VmOptions } from '@granule/kvm';
 import { backingOf, type Configuration, type Misplaced } from '../configure.js';
 import type { Scenario } from '../scenario.js';
+import { GuestHypervisor } from './nested/guest-hypervisor.js';
 import type { Recorder } from './recorder.js';
 
 const DEFAULT_IPA_BITS = 40;
@@ -22,7 +23,7 @@ export interface GuestAccess {
 
 /** What the guest sees of it. */
 export type Seen =
-  | { readonly kind: 'done'; readonly value?: bigint; readonly expected?: bigint; readonly output?: number; readonly times: number }
+  | { readonly kind: 'done'; readonly value?: bigint; readonly expected?: bigint; readonly output?: number; readonly times: number; readonly elsewhere?: number }
   | { readonly kind: 'fault'; readonly fault: FaultValue; readonly injected?: string }
   | { readonly kind: 'mmio' }
   | { readonly kind: 'failed'; readonly failure: Failure };
@@ -56,6 +57,8 @@ export class World {
   readonly arena: TableArena;
   readonly emulation: CacheEmulation;
   readonly vcpus: Vcpu[] = [];
+  /** Absent: the guest is none. */
+  readonly hypervisor: GuestHypervisor | undefined;
   #vm: Vm | undefined;
   side!: GuestSide;
   /** The stage-2 table is gone. */
@@ -72,6 +75,7 @@ export class World {
     this.vmids = new VmidAllocator(features.vmidBits);
     this.arena = createTableArena({ pageShift, base: tables.start, maxPages: tables.bytes / 2 ** pageShift, initialPages: config.initialPages });
     this.emulation = { 'linux': () => linuxCaches, 'per-cpu': () => new PerCpuCaches(pes, allLines(config)), 'xen-deferred': () => new DeferredCaches() }[scenario.vm?.cacheEmulation ?? 'linux']();
+    this.hypervisor = scenario.vm?.nested === undefined ? undefined : GuestHypervisor.of(this);
     scenario.memory?.forEach((each) => this.hostMemory.add(backingOf(each, 2 ** pageShift)));
   }
 
@@ -88,7 +92,7 @@ export class World {
     const { slots = [], vm: spec = {} } = this.scenario;
     const made = this.newVm(true);
     if (made.kind !== 'done') {
-      return { failure: made, path: ['vm', 'ipaBits'] };
+      return { failure: made, path: ['vm', made.id.startsWith('nested.') ? 'nested' : 'ipaBits'] };
     }
     const vm = (this.#vm = made.value);
     const manual = setManualDirtyLog(vm, { 'off': 0, 'manual': 1, 'initially-set': 3 }[spec.dirtyLog ?? 'off']);
@@ -106,7 +110,12 @@ export class World {
       }
     }
     for (let i = 0; i < (spec.vcpus ?? 1); i += 1) {
-      this.vcpus.push(vm.addVcpu());
+      const vcpu = vm.addVcpu();
+      this.vcpus.push(vcpu);
+      const shadows = vm.nested?.initVcpu(vcpu) ?? DONE;
+      if (shadows.kind !== 'done') {
+        return { failure: shadows, path: ['vm', 'nested'] };
+      }
     }
     return undefined;
   }
@@ -128,7 +137,8 @@ export class World {
       this.recorder.format = trial.value.format;
     }
     const { tally, format } = this.recorder;
-    return createVm({ ...common, sink: this.side.sinkOf(format), ...(watched ? { trace: tally.policy } : {}) });
+    const own = { trace: tally.policy, ...(this.hypervisor && { nested: this.hypervisor.options }) };
+    return createVm({ ...common, sink: this.side.sinkOf(format), ...(watched ? own : {}) });
   }
 
   tell(effect: Effect): void {
