@@ -279,7 +279,7 @@ export class Rig {
         this.#map(command);
         break;
       case 'unmap':
-        this.#unmap(command);
+        table.unmap(command.ia, command.size, { ...command.options, ...this.#mode() });
         break;
       case 'write-protect':
         table.writeProtect(command.ia, command.size);
@@ -368,14 +368,6 @@ export class Rig {
     const often = effect.type === 'write' && effect.index > 0 ? 0.02 : 0.4;
     if (this.next() < often) this.guest(other);
     if (this.next() < often) other.speculate({ ...this.#access('read'), address: BigInt(this.#oracle.samples[0].ia) });
-  }
-
-  /** Deferred, Linux invalidates the range asked for and takes whole blocks away, so the caller asks for whole blocks. */
-  #unmap({ ia, size, options }: Command & { readonly op: 'unmap' }): void {
-    const { pageShift, stride } = this.format.geometry;
-    const largest = this.setup.by === 'linux' && options?.tlbi === 'deferred' ? 2 ** (pageShift + 2 * stride) : 1;
-    const start = Math.floor(ia / largest) * largest;
-    this.table.unmap(start, Math.ceil((ia + size) / largest) * largest - start, { ...options, ...this.#mode() });
   }
 
   #mode(): { readonly mode?: 'linux' } {

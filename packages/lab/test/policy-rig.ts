@@ -183,12 +183,9 @@ export class PolicyRig {
 
   #hear(effect: Effect): void {
     this.log.push(effect);
-    if (effect.type !== 'write' || this.#writing) {
-      this.judge.effect(effect);
-      return;
-    }
-    // What hardware writes into a descriptor, the access flag, the core reads next. It is no store of the program, as which the judge would take it.
-    this.#arena.words.set(effect.new, this.#arena.wordOf(effect.table + 8 * effect.index, 8));
+    this.judge.effect(effect);
+    // What hardware writes into a descriptor, the access flag, the core reads next.
+    if (effect.type === 'write' && !this.#writing) this.#arena.words.set(effect.new, this.#arena.wordOf(effect.table + 8 * effect.index, 8));
   }
 
   #says(decoded: ReturnType<typeof context> extends Outcome<infer C> ? C : never, memory: SparseMemory): (ia: number, kind: Kind) => string {

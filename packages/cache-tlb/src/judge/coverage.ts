@@ -72,7 +72,11 @@ function hitsAsid({ effect, operation }: Issue, { context, kind, oldLo, oldHi, l
   return effect.asid === undefined || context.asid === undefined || effect.asid === context.asid;
 }
 
-function addressRule(issue: Issue, { kind, start, end }: Obligation): RuleId | undefined {
+/**
+ * An operation by address or range reaches every entry that translates one of its addresses, and with it all that was cached of the same block, in however small
+ * pieces (DDI 0487 D8.17, R_LGSCG of stage 1 and R_TVTYQ of stage 2).
+ */
+function addressRule(issue: Issue, { kind, start, end, firstEnd, lastStart }: Obligation): RuleId | undefined {
   const { operation, address } = issue;
   if (operation.target === 'all' || operation.target === 'asid') {
     return undefined;
@@ -80,12 +84,11 @@ function addressRule(issue: Issue, { kind, start, end }: Obligation): RuleId | u
   if (kind === 'tag') {
     return 'tlbi.range-too-small';
   }
-  if (operation.target === 'address') {
-    const inside = address >= start && address < end;
-    return !inside ? 'tlbi.wrong-address' : kind === 'leaves' ? 'tlbi.range-too-small' : undefined;
+  const stop = operation.target === 'address' ? address + 1 : endOf(issue);
+  if (address < firstEnd && stop > lastStart) {
+    return undefined;
   }
-  const stop = endOf(issue);
-  return address <= start && stop >= end ? undefined : stop <= start || address >= end ? 'tlbi.wrong-address' : 'tlbi.range-too-small';
+  return stop <= start || address >= end ? 'tlbi.wrong-address' : 'tlbi.range-too-small';
 }
 
 /** A hint names the level of the leaf; the leaves of a removed table were below it. */

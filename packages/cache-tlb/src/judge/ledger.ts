@@ -88,8 +88,18 @@ export class Ledger {
     const { context, level, address } = at;
     const end = address + context.span[levelIndex(level)];
     const { removed = 0, guardOnly = false } = more;
-    const obligation = newObligation(context, kind, level, address, end, lo, hi, removed, guardOnly, this.event, this.tick);
-    context.owe(obligation);
+    const obligation = newObligation(context, kind, level, address, end, end, address, lo, hi, removed, guardOnly, this.event, this.tick);
+    return this.took(obligation, pe);
+  }
+
+  /** From now on invalidations are owed for the leaves of a table whose entry went: from the one that ends at `firstEnd` to that at `lastStart`. */
+  oweLeaves({ context, level, address }: EntryAt, pe: number, firstEnd: number, lastStart: number): void {
+    const end = address + context.span[levelIndex(level)];
+    this.took(newObligation(context, 'leaves', level, address, end, firstEnd, lastStart, 0, 0, 0, false, this.event, this.tick), pe);
+  }
+
+  private took(obligation: Obligation, pe: number): Obligation {
+    obligation.context.owe(obligation);
     this.barriers(pe).wrote(obligation);
     return obligation;
   }
@@ -97,7 +107,7 @@ export class Ledger {
   /** Everything under the tag of a table that is out of use. */
   oweTag(context: Context): Obligation {
     const { root, format } = context;
-    const obligation = newObligation(context, 'tag', format.geometry.startLevel, root, root, 0, 0, 0, false, this.event, this.tick);
+    const obligation = newObligation(context, 'tag', format.geometry.startLevel, root, root, root, root, 0, 0, 0, false, this.event, this.tick);
     obligation.ordered = 3;
     return obligation;
   }
@@ -109,6 +119,8 @@ function newObligation(
   level: Level,
   start: number,
   end: number,
+  firstEnd: number,
+  lastStart: number,
   oldLo: number,
   oldHi: number,
   removed: number,
@@ -122,6 +134,8 @@ function newObligation(
     level,
     start,
     end,
+    firstEnd,
+    lastStart,
     oldLo,
     oldHi,
     removed,

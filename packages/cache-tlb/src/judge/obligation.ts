@@ -30,6 +30,12 @@ export interface Obligation {
   /** Input addresses [start, end) that the entry translated. */
   readonly start: number;
   readonly end: number;
+  /**
+   * Where the first of what must go ends, and the last begins. All the same for one entry: an invalidation that touches any part of a block takes it whole. For
+   * `leaves` these are the first and the last leaf of the table.
+   */
+  readonly firstEnd: number;
+  readonly lastStart: number;
   /** The entry as it was. */
   readonly oldLo: number;
   readonly oldHi: number;

@@ -28,8 +28,8 @@ export const RULES = {
     sentence: 'The invalidation names an address outside what the removed entry translated.',
   },
   'tlbi.range-too-small': {
-    clause: OPERATIONS,
-    sentence: 'The invalidation does not cover all that the removed entry translated, from its first address to its last.',
+    clause: `${MAINTENANCE} R_TVTYQ, R_LGSCG; ${OPERATIONS}`,
+    sentence: 'The invalidation touches only a part of the leaves that were removed, or is a range that misses the entry altogether.',
   },
   'tlbi.wrong-level': {
     clause: `${OPERATIONS}; FEAT_TTL`,

@@ -19,8 +19,6 @@ export interface TablePage {
   linked: boolean;
   /** What is owed since the entry, or one above it, went. */
   guard: Obligation | undefined;
-  /** Entries that are leaves. */
-  leaves: number;
   /** Its descriptors as they were last written, two halves each; undefined: all zero. */
   words: Uint32Array | undefined;
   /** Tables below, by index of the entry. */
@@ -69,7 +67,7 @@ export class TablePages {
   }
 
   /** The page becomes part of a table, with all that its content points to. */
-  link(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'leaves' | 'words' | 'children'>, made: Made): TablePage {
+  link(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'words' | 'children'>, made: Made): TablePage {
     const content = this.unlinked.get(pa);
     this.unlinked.delete(pa);
     const page = this.linkedAgain(pa, at) ?? {
@@ -77,7 +75,6 @@ export class TablePages {
       pa,
       linked: true,
       guard: undefined,
-      leaves: 0,
       words: content,
       children: new Map<number, TablePage>(),
     };
@@ -90,7 +87,7 @@ export class TablePages {
   }
 
   /** The page was part of this table for these addresses before, and is so again with what it has below it. */
-  private linkedAgain(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'leaves' | 'words' | 'children'>): TablePage | undefined {
+  private linkedAgain(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'words' | 'children'>): TablePage | undefined {
     const page = this.pages.get(pa);
     return page?.context === at.context && page.address === at.address && page.level === at.level
       ? Object.assign(page, { ...at, linked: true, guard: undefined })
@@ -106,7 +103,6 @@ export class TablePages {
       const hi = content[2 * i + 1];
       const at = address + i * context.span[li];
       if (context.isLeaf(lo, li)) {
-        page.leaves++;
         made(context, level, at, lo, hi);
       } else if (context.isTable(lo, li)) {
         this.link(
@@ -128,6 +124,14 @@ function withWords(content: Uint32Array | undefined, index: number, words: Uint3
   }
   kept.set(words, 2 * index);
   return kept;
+}
+
+/** Indices of the first and the last entry that is a leaf, if there is one. */
+export function leavesOf({ context, level, words }: TablePage): { readonly first: number; readonly last: number } | undefined {
+  const li = levelIndex(level);
+  const isLeaf = (lo: number, index: number): boolean => index % 2 === 0 && context.isLeaf(lo, li);
+  const first = words?.findIndex(isLeaf) ?? -1;
+  return words === undefined || first === -1 ? undefined : { first: first / 2, last: words.findLastIndex(isLeaf) / 2 };
 }
 
 /** The page at which the way from the root to this one is cut, itself included; undefined: it can be walked to. */

@@ -8,7 +8,7 @@ import type { Ledger } from './ledger.js';
 import type { Obligation } from './obligation.js';
 import { removedPermissions } from './permissions.js';
 import { ruleOf } from './rules.js';
-import { cutAbove, pendingGuard, type TablePage, type TablePages } from './table-pages.js';
+import { cutAbove, leavesOf, pendingGuard, type TablePage, type TablePages } from './table-pages.js';
 
 /** One entry as it was and is. */
 interface Entry {
@@ -95,7 +95,6 @@ export class Tables {
     const wasTable = context.isTable(entry.oldLo, li);
     const isLeaf = context.isLeaf(entry.lo, li);
     const isTable = context.isTable(entry.lo, li);
-    page.leaves += (isLeaf ? 1 : 0) - (wasLeaf ? 1 : 0);
     if (isLeaf || isTable) {
       if (wasLeaf || wasTable) {
         this.changeInPlace(page, entry, pe, wasTable, isTable);
@@ -219,11 +218,14 @@ export class Tables {
   /** Walk caches may hold entries of a table that went, and TLBs its leaves. */
   private oweBelow(table: TablePage, pe: number): void {
     const { context, level, address } = table;
-    if (table.leaves > 0) {
-      this.ledger.owe('leaves', { context, level: (level - 1) as Level, address }, pe, 0, 0);
+    const span = context.span[levelIndex(level)];
+    const leaves = leavesOf(table);
+    if (leaves !== undefined) {
+      const { first, last } = leaves;
+      this.ledger.oweLeaves({ context, level: (level - 1) as Level, address }, pe, address + (first + 1) * span, address + last * span);
     }
     for (const [index, child] of table.children) {
-      const at = { context, level, address: address + index * context.span[levelIndex(level)] };
+      const at = { context, level, address: address + index * span };
       const { lo, hi } = tableEntry(context, child.pa);
       child.guard = this.ledger.owe('table', at, pe, lo, hi);
       this.oweBelow(child, pe);

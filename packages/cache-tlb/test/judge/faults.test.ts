@@ -287,10 +287,16 @@ const FAULTS: readonly (readonly [string, keyof typeof SCENARIOS, string, () => 
     () => alterTlbi(['RIPAS2E1IS'], (each) => ({ ...each, address: 3 * PAGE })),
   ],
   [
-    'range from the new page on instead of the replaced block',
+    'range from the page that faulted on instead of the replaced table',
+    'map a block over pages',
+    'tlbi.range-too-small',
+    () => alterTlbi(['RIPAS2E1IS'], (each) => ({ ...each, address: 5 * PAGE })),
+  ],
+  [
+    'range behind the replaced block',
     'map a page in a block',
     'tlbi.range-too-small',
-    () => alterTlbi(['IPAS2E1IS'], ({ type }) => ({ type, op: 'RIPAS2E1IS', address: 5 * PAGE, bytes: BLOCK - 5 * PAGE })),
+    () => alterTlbi(['IPAS2E1IS'], ({ type }) => ({ type, op: 'RIPAS2E1IS', address: BLOCK, bytes: BLOCK })),
   ],
   [
     'the next page',

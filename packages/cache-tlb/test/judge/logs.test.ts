@@ -34,7 +34,7 @@ const BAD: readonly (readonly [string, number, number, number])[] = [
   ['tlbi.local', 11, 16, 0x4000],
   ['tlbi.stage1-missing', 11, 14, 0x4000],
   ['tlbi.stage1-too-early', 12, 15, 0x4000],
-  ['tlbi.range-too-small', 10, 15, 0x200000],
+  ['tlbi.range-too-small', 12, 17, 0x200000],
   ['tlbi.last-level-only', 18, 23, 0x0],
   ['tlbi.wrong-asid', 12, 15, 0x4000],
   ['tlbi.leaves-too-early', 12, 17, 0x0],
@@ -65,6 +65,24 @@ describe('the log that breaks the rule', () => {
 describe('the log that keeps the rule', () => {
   it.each(BAD.map(([rule]) => rule))('%s', (rule) => {
     expect(verdictOf(`${rule}.good`).violations).toEqual([]);
+  });
+});
+
+/**
+ * How much a range or an address must touch: of a block any part, whatever pieces of it TLBs hold (DDI 0487 D8.17, R_TVTYQ); of a table that held leaves, the first
+ * and the last of these. In Linux until 6.8 the range for a replaced table began where the fault was (stage2_try_break_pte): `tlbi.range-too-small.bad`.
+ */
+const REACHES: readonly (readonly [string, number, number, number])[] = [
+  ['beside-a-block', 9, 14, 0x200000],
+  ['one-of-two-leaves', 12, 17, 0x200000],
+  ['short-of-the-last-leaf', 12, 17, 0x200000],
+];
+
+describe('an invalidation reaches what it touches', () => {
+  it.each(REACHES)('%s: cause %i, exposed by %i', (name, cause, exposed, address) => {
+    const { violations } = verdictOf(`range.${name}.bad`);
+    expect(violations.map((each) => [each.rule.id, each.cause, each.exposed, each.address])).toEqual([['tlbi.range-too-small', cause, exposed, address]]);
+    expect(verdictOf(`range.${name}.good`).violations).toEqual([]);
   });
 });
 
