@@ -1,4 +1,4 @@
-import type { Effect } from '@granule/contract';
+import type { CmoEffect, Effect } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
 
 function numbered(name: string, value: number | undefined): string {
@@ -7,6 +7,14 @@ function numbered(name: string, value: number | undefined): string {
 
 function at(address: number | undefined): string {
   return address === undefined ? '' : ` ${hex(address)}`;
+}
+
+/** What a cache operation is about: bytes, the set and way in its operand, or everything. */
+function maintained({ op, address, bytes }: CmoEffect): string {
+  if (op === 'dc-isw' || op === 'dc-csw' || op === 'dc-cisw') {
+    return ` operand ${hex(address, 1)}`;
+  }
+  return op === 'ic-iallu' || op === 'ic-ialluis' ? '' : `${at(address)} bytes ${bytes}`;
 }
 
 /** One effect on one line, for people. */
@@ -30,7 +38,7 @@ function words(effect: Effect): string {
     case 'isb':
       return 'ISB';
     case 'cmo':
-      return `${effect.op.toUpperCase().replace('-', ' ')}${at(effect.address)}${numbered('bytes', effect.bytes)}`;
+      return `${effect.op.toUpperCase().replace('-', ' ')}${maintained(effect)}`;
     case 'take':
     case 'free':
       return `table page ${hex(effect.table)} is ${effect.type === 'take' ? 'taken' : 'given back'}`;
@@ -40,8 +48,9 @@ function words(effect: Effect): string {
     case 'context-retired':
       return `table ${hex(effect.root)} is ${effect.type === 'context-installed' ? 'put in force' : 'taken out of use'}${numbered('VMID', effect.vmid)}`;
     case 'access': {
+      const { access, address, output, regime } = effect;
       const value = effect.value === undefined ? '' : `, ${hex(effect.value, 1)}`;
-      return `${effect.access} ${hex(effect.address)}${effect.output === undefined ? '' : ` (physical ${hex(effect.output)})`}${value}`;
+      return regime === 'physical' ? `${access} physical ${hex(address)}${value}` : `${access} ${hex(address)}${output === undefined ? '' : ` (physical ${hex(output)})`}${value}`;
     }
     case 'fault': {
       const { type, stage, level, address } = effect.fault;

@@ -10,6 +10,9 @@ import { seenWords } from './guest-steps.js';
 import type { Run } from './run.js';
 import type { Seen } from './world.js';
 
+/** The VMM's own mapping: Normal, Inner Shareable, Write-Back. */
+const CACHEABLE = { attributes: 0xff, shareability: 3 } as const;
+
 function asOutcome(failure: Failure | undefined): Outcome<undefined> {
   return failure ?? DONE;
 }
@@ -159,6 +162,7 @@ export function hostWrite(run: Run, { hva, value, bytes = 8, pe = 0 }: StepOf<'h
     return 'kind' in side ? side : physical.kind === 'done' ? undefined : physical;
   }
   side.machine.store(pe, physical.value, bytesOf(value, bytes));
+  run.world.tell({ ...stored(physical.value, bytes, value), pe, ...CACHEABLE });
   return undefined;
 }
 
@@ -185,7 +189,7 @@ export function observe(run: Run, { physical, bytes = 8, expect }: StepOf<'obser
   if (!side.machine.memory.read(physical, into)) {
     return noMemory(physical);
   }
-  told(run, { what: `device reads ${hex(physical)}`, physical, pe: 0 }, into, expect);
+  told(run, { what: `device reads ${hex(physical)}`, physical }, into, expect);
   return undefined;
 }
 
@@ -194,7 +198,13 @@ export function dma(run: Run, { physical, value, bytes = 8 }: StepOf<'dma'>): Fa
   if ('kind' in side) {
     return side;
   }
+  run.world.tell(stored(physical, bytes, value));
   return side.machine.storeByDevice(physical, bytesOf(value, bytes)) ? undefined : noMemory(physical);
+}
+
+/** A write by a physical address, as an event. */
+function stored(physical: number, bytes: number, value: bigint) {
+  return { type: 'access', access: 'write', regime: 'physical', address: physical, output: physical, bytes, value } as const;
 }
 
 function noMemory(physical: number): Failure {
@@ -204,15 +214,16 @@ function noMemory(physical: number): Failure {
 interface Look {
   readonly what: string;
   readonly physical: number;
-  readonly pe: number;
+  /** Absent: of a device. */
+  readonly pe?: number;
 }
 
 /** What was read, if the program did not last write it, breaks a rule as an access of a guest does. */
 function told(run: Run, { what, physical, pe }: Look, bytes: Uint8Array, expect: StepOf<'observe'>['expect']): void {
   const side = run.machine(what);
-  const mismatch = 'kind' in side ? undefined : side.machine.witness?.check(pe, physical, bytes, false);
+  const mismatch = 'kind' in side ? undefined : side.machine.witness?.check(pe ?? 0, physical, bytes, false);
   const value = valueOf(bytes);
-  const at = { address: physical, output: physical, bytes: bytes.length, value, pe };
+  const at = { address: physical, output: physical, bytes: bytes.length, value, ...(pe !== undefined && { pe }) };
   run.world.tell({ type: 'access', access: 'read', regime: 'physical', ...at, ...(mismatch !== undefined && { mismatch }) });
   if (expect !== undefined) {
     const seen: Seen = { kind: 'done', value, times: 1, ...(mismatch?.expected !== undefined && { expected: mismatch.expected }) };
