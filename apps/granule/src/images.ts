@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import type { PhysicalReader } from '@granule/contract';
+import type { ByteSource, PhysicalReader } from '@granule/contract';
 import { parseAddress } from '@granule/geometry/bits';
 import { type Image, openImage } from '@granule/lab';
 import { openImage as openMemory, readRegisters, readRunFile } from '@granule/snapshot';
@@ -14,21 +14,18 @@ export interface ImageOptions {
   readonly arch?: string;
 }
 
-/** The memory of an image file; `base` makes it raw memory. */
-export function openMemoryFile(path: string, base?: string): PhysicalReader {
+/** The memory of an image; `base` makes it raw memory. */
+function memoryOf(source: ByteSource, path: string, base?: string): PhysicalReader {
   const address = base === undefined ? undefined : parseAddress(base);
   if (base !== undefined && address === undefined) {
     throw new CommandFailure(`--base: ${base} is not an address below 2^52.`);
   }
-  return valueOf(openMemory(fileSource(path), address === undefined ? {} : { base: address }), path).memory;
+  return valueOf(openMemory(source, address === undefined ? {} : { base: address }), path).memory;
 }
 
 /** Registers beside an image: cN.core.gz has cN.regs.json. */
 function registersBeside(path: string): string {
   const name = basename(path).replace(/\.(?:core|elf|bin|raw)(?:\.gz)?$/, '');
-  if (!existsSync(path)) {
-    throw new CommandFailure(`${path}: there is no such file.`);
-  }
   const beside = join(dirname(path), `${name}.regs.json`);
   if (!existsSync(beside)) {
     throw new CommandFailure('--regs: the registers of the image are needed (a granule-registers/1 file).');
@@ -45,8 +42,9 @@ function cpuBeside(path: string): string | undefined {
 
 /** Opens an image file with its registers; what fails ends the verb. */
 export function openImageFiles(path: string, options: ImageOptions): Image {
+  const source = fileSource(path);
   const regs = options.regs ?? registersBeside(path);
-  const memory = openMemoryFile(path, options.base);
+  const memory = memoryOf(source, path, options.base);
   const { registers, regimes, nested } = valueOf(readRegisters(readText(regs)), regs);
   const cpu = cpuBeside(path);
   const told = { ...(options.arch === undefined ? {} : { arch: options.arch }), ...(cpu === undefined ? {} : { cpu }), ...(nested && { nested }) };

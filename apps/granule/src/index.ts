@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { reportFailure } from './failures.js';
+import { CommandFailure, reasonOf, reportFailure } from './failures.js';
 
 interface Verb {
   readonly summary: string;
@@ -25,6 +25,9 @@ const VERBS: Readonly<Record<string, Verb>> = {
   replay: { summary: 'the page-table operations of a real run, compared with its tables', load: () => import('./verbs/replay.js') },
 };
 
+/** Verbs of the design that are not written yet. */
+const LATER = ['study', 'find', 'explore'];
+
 const EXAMPLES = `
 Exit code 0: clean; 1: a finding (a mismatch, a broken table, an unsupported configuration); 2: usage, or input that cannot be read.
 
@@ -40,31 +43,39 @@ function program(): Command {
   const root = new Command('granule')
     .description('Translation tables of Arm: what they say, whether they are right, what changing them does.')
     .version('0.0.0', '--version')
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'granule: ')) })
+    .exitOverride()
     .addHelpText('after', EXAMPLES);
   return root;
 }
 
 /** Runs one command line, without node and script. */
-async function main(words: readonly string[]): Promise<void> {
+async function main(given: readonly string[]): Promise<void> {
+  const [first, second] = given;
+  const words = first === 'help' && second !== undefined && Object.hasOwn(VERBS, second) ? [second, '--help'] : given;
+  if (LATER.includes(first ?? '')) {
+    throw new CommandFailure(`${first}: this verb is planned and not there yet.`);
+  }
   const root = program();
-  const asked = VERBS[words[0] ?? ''];
+  const verb = words[0] ?? '';
+  const asked = Object.hasOwn(VERBS, verb) ? VERBS[verb] : undefined;
   for (const [name, { summary }] of Object.entries(VERBS)) {
-    if (name !== words[0]) {
+    if (name !== verb) {
       root.addCommand(new Command(name).summary(summary).description(summary));
     }
   }
   if (asked !== undefined) {
     root.addCommand((await asked.load()).command());
   }
-  root.commands.forEach((each) => each.exitOverride());
-  await root.exitOverride().parseAsync(words, { from: 'user' });
+  root.commands.forEach((each) => each.copyInheritedSettings(root));
+  await root.parseAsync(words, { from: 'user' });
 }
 
 /** `granule dump … | head` closes the pipe: that is no error. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exitCode ??= 0;
   if (error.code !== 'EPIPE') {
-    throw error;
+    process.stderr.write(`granule: standard output: ${reasonOf(error)}.\n`);
+    process.exitCode = 2;
   }
   process.exit();
 });

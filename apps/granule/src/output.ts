@@ -2,8 +2,12 @@ import type { ExplainedField } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
 import pc from 'picocolors';
 
-/** Colours on a terminal alone, and not with NO_COLOR; everything a verb prints goes through here. */
-export const colour = pc.createColors(process.stdout.isTTY && process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb');
+/** An absent answer would leave the choice to picocolors, which colours a pipe where CI or FORCE_COLOR is set. */
+const terminal: boolean | undefined = process.stdout.isTTY;
+const { NO_COLOR = '', TERM } = process.env;
+
+/** Colours on a terminal alone, and not where NO_COLOR is set and not empty; everything a verb prints goes through here. */
+export const colour = pc.createColors((terminal ?? false) && NO_COLOR === '' && TERM !== 'dumb');
 
 export function print(text: string): void {
   process.stdout.write(text);

@@ -2,9 +2,9 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { RunFiles } from '@granule/lab';
-import { inflate, isGzip, linesOf, type MemorySlot, readRunFile, readSlotsFile, type RunFile } from '@granule/snapshot';
+import { linesOf, type MemorySlot, readRunFile, readSlotsFile, type RunFile } from '@granule/snapshot';
 import { CommandFailure, valueOf } from './failures.js';
-import { fileSource, readText } from './files.js';
+import { fileSource, plainSource, readText } from './files.js';
 
 /** The run that comes with the command; the folder stands beside `src` and beside the bundle. */
 export const BUNDLED_RUN = fileURLToPath(new URL('../data/A-4k-a76', import.meta.url));
@@ -40,10 +40,7 @@ export function linesOfFile(path: string): readonly string[] | undefined {
   if (!existsSync(path)) {
     return undefined;
   }
-  const source = fileSource(path);
-  const head = new Uint8Array(2);
-  source.read(0, head);
-  return [...linesOf(isGzip(head) ? valueOf(inflate(source), path) : source)];
+  return [...linesOf(plainSource(path))];
 }
 
 /** The files of a run directory by name. */

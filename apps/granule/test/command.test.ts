@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { problems } from './schema.js';
-import { bundle, granule, RUN } from './support.js';
+import { bundle, granule, RUN, SCRIPT } from './support.js';
 
 const C1 = join(RUN, 'c1.core.gz');
 const C2 = join(RUN, 'c2.core.gz');
@@ -50,8 +50,13 @@ describe('granule', () => {
   });
 
   it.each<[string, string[], RegExp]>([
-    ['an unknown verb', ['fly'], /fly/],
-    ['an unknown option', ['geometry', '--fast'], /--fast/],
+    ['an unknown verb', ['fly'], /^granule: unknown command 'fly'\n$/],
+    ['an unknown option', ['geometry', '--fast'], /^granule: unknown option '--fast'\n$/],
+    ['a verb that is not written yet', ['study'], /^granule: study: this verb is planned/],
+    ['a folder as an image', ['dump', RUN], /^granule: .*A-4k-a76: it is a directory\.\n$/],
+    ['cases that are not there', ['translate', '--cases', 'nowhere.jsonl'], /^granule: nowhere\.jsonl: there is no such file\.\n$/],
+    ['cases that are no JSON', ['translate', '--cases', join(RUN, 'ops.txt')], /^granule: .*ops\.txt:1: The text is not JSON/],
+    ['an explanation of what no policy did', ['replay', RUN, '--ops', '--explain', '0'], /^granule: --explain: /],
     ['a missing file', ['dump', 'nowhere.core'], /^granule: nowhere\.core: there is no such file\.\n$/],
     ['a folder', ['dump', RUN, '--regs', join(RUN, 'c1.regs.json')], /it is not a file|it is a directory/],
     ['no registers', ['dump', join(RUN, 'run.json')], /--regs/],
@@ -73,6 +78,44 @@ describe('granule', () => {
     expect(stderr.trimEnd().split('\n')).toHaveLength(1);
     expect(stdout).toBe('');
     expect(status).toBe(2);
+  });
+});
+
+describe('what is around the command', () => {
+  const LOG = join(import.meta.dirname, '../../../packages/cache-tlb/test/judge/logs/tlbi.wrong-level.bad.jsonl');
+  const shell = (line: string, env: NodeJS.ProcessEnv = {}): ReturnType<typeof spawnSync> & { stdout: string; stderr: string } =>
+    spawnSync('/bin/sh', ['-c', line], { encoding: 'utf8', env: { PATH: process.env['PATH'], ...env, NODE: process.execPath, GRANULE: SCRIPT, RUN, LOG } });
+
+  it.each(['CI', 'FORCE_COLOR'])('a pipe gets no colours, with %s set either', (name) => {
+    const { status, stdout } = shell('"$NODE" "$GRANULE" geometry', { [name]: '1' });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/by default/);
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  it.each(['cat "$LOG" | "$NODE" "$GRANULE" check -', 'gzip -c "$LOG" | "$NODE" "$GRANULE" check /dev/stdin', '"$NODE" "$GRANULE" check - < "$LOG"'])(
+    'input may come through a pipe: %s',
+    (line) => {
+      const { status, stdout } = shell(line);
+      expect(stdout).toMatch(/violation: tlbi\.wrong-level.*\n$/);
+      expect(status).toBe(1);
+    },
+  );
+
+  it('a reader that closes its pipe early is no error', () => {
+    const { stdout, stderr } = shell('"$NODE" "$GRANULE" dump "$RUN/c1.core.gz" --no-merge | head -1; "$NODE" "$GRANULE" replay "$RUN" --json | head -1');
+    expect(stderr).toBe('');
+    expect(stdout.trimEnd().split('\n')).toHaveLength(2);
+  });
+
+  it.runIf(existsSync('/dev/full'))('output that cannot be written is one sentence and exit code 2', () => {
+    const { status, stderr } = shell('"$NODE" "$GRANULE" dump "$RUN/c1.core.gz" > /dev/full');
+    expect(stderr).toBe('granule: standard output: the disk is full.\n');
+    expect(status).toBe(2);
+  });
+
+  it('help VERB is VERB --help', () => {
+    expect(granule('help', 'dump')).toEqual(granule('dump', '--help'));
   });
 });
 

@@ -4,7 +4,7 @@ import { build } from 'tsup';
 
 const app = join(import.meta.dirname, '..');
 export const RUN = join(app, 'data/A-4k-a76');
-const SCRIPT = join(app, '.reports/granule.js');
+export const SCRIPT = join(app, '.reports/granule.js');
 
 /** Bundles the command as it is built, into a folder beside the data, so that tests never see an old bundle. */
 export async function bundle(): Promise<void> {

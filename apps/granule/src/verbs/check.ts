@@ -1,10 +1,9 @@
 import { contextFormats, createJudge, verdictText, violationText, type Verdict, type Violation } from '@granule/cache-tlb';
-import type { ByteSource } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
-import { inflate, isGzip, readEventLog } from '@granule/snapshot';
+import { readEventLog } from '@granule/snapshot';
 import { Command } from 'commander';
-import { CommandFailure, valueOf } from '../failures.js';
-import { fileSource } from '../files.js';
+import { CommandFailure } from '../failures.js';
+import { plainSource } from '../files.js';
 import { BACKENDS } from '../backends.js';
 import { printJson, printLines } from '../output.js';
 
@@ -26,7 +25,7 @@ export function command(): Command {
       'Judges an event log (granule-events/1, gzip accepted): break-before-make, TLB invalidations and their barriers, pages and tags ' +
         'that are used again; stale data and instructions. Code is taken to need DC CVAU and IC unless the log tells CTR_EL0. The verdict is the last line. Exit code 1 where a rule is broken.',
     )
-    .argument('<EVENTS>', 'the log; event n is its line n + 1')
+    .argument('<EVENTS>', 'the log, - for standard input; event n is its line n + 1')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLE)
     .action(run);
@@ -35,7 +34,7 @@ export function command(): Command {
 function run(path: string, options: Options): void {
   const judge = createJudge({ format: contextFormats(BACKENDS), caches: { idc: false, dic: false } });
   const position = { line: 0 };
-  const outcome = readEventLog(opened(path), judge, position);
+  const outcome = readEventLog(plainSource(path), judge, position);
   if (outcome.kind !== 'done') {
     throw new CommandFailure(`${path}:${position.line}: ${outcome.sentence}`);
   }
@@ -56,14 +55,6 @@ function run(path: string, options: Options): void {
     ...(rest > 0 ? [`… ${rest} more violations`] : []),
     verdictText(verdict),
   ]);
-}
-
-/** Inflated where it is gzip. */
-function opened(path: string): ByteSource {
-  const source = fileSource(path);
-  const head = new Uint8Array(2);
-  source.read(0, head);
-  return isGzip(head) ? valueOf(inflate(source), path) : source;
 }
 
 /** The header is line 1. */

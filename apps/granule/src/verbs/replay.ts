@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { Outcome } from '@granule/contract';
 import { causesText, replayCauses, replayOps, replayText } from '@granule/lab';
-import { exitCodeOf, valueOf } from '../failures.js';
+import { CommandFailure, exitCodeOf, valueOf } from '../failures.js';
 import { BACKENDS } from '../backends.js';
 import { print, printJson } from '../output.js';
 import { runFiles } from '../runs.js';
@@ -39,6 +39,9 @@ export function command(): Command {
 
 function run(path: string, { ops, until, explain, json }: Options): void {
   const options = { files: runFiles(path), backends: BACKENDS, ...(until === undefined ? {} : { until }) };
+  if (ops === true && explain !== undefined) {
+    throw new CommandFailure('--explain: it tells what the policy did, so that --ops does not go with it.');
+  }
   if (ops === true) {
     show(path, replayOps(options), 'granule-replay/1', replayText, json);
   } else {

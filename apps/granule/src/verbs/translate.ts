@@ -6,9 +6,9 @@ import { compare, type Verdict } from '@granule/conformance/vectors';
 import type { Backend, CaseAnswer, CaseMachine } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
 import { runCase } from '@granule/lab';
-import { inflate, isGzip, readCases, readMachines } from '@granule/snapshot';
+import { readCases, readMachines } from '@granule/snapshot';
 import { CommandFailure, exitCodeOf, valueOf } from '../failures.js';
-import { fileSource, readText } from '../files.js';
+import { readText } from '../files.js';
 import { print } from '../output.js';
 
 interface Options {
@@ -28,23 +28,12 @@ export function command(): Command {
   return new Command('translate')
     .summary('translation cases: registers, memory and addresses in, PAR or abort out')
     .description('Runs translation cases through the model of the hardware. Exit code 1 where --check finds a difference.')
-    .requiredOption('--cases <FILE>', 'JSON Lines, gzip accepted')
+    .requiredOption('--cases <FILE>', 'JSON Lines, gzip accepted; - for standard input')
     .option('--machines <FILE>', 'identification registers and RAM by machine (default: machines.json beside the cases)')
     .option('--check', 'compare with the answers in the file')
     .option('--json', 'the output is JSON Lines anyway')
     .addHelpText('after', EXAMPLE)
     .action(run);
-}
-
-function textOf(path: string): string {
-  const source = fileSource(path);
-  const head = new Uint8Array(2);
-  source.read(0, head);
-  if (!isGzip(head)) return readText(path);
-  const plain = valueOf(inflate(source), path);
-  const bytes = new Uint8Array(plain.size);
-  plain.read(0, bytes);
-  return new TextDecoder().decode(bytes);
 }
 
 const BACKENDS: Readonly<Record<CaseMachine['state'], Backend>> = { aarch64: armv8, aarch32: armv7Lpae };
@@ -59,9 +48,9 @@ function answerFields({ changed, ...rest }: CaseAnswer): object {
 }
 
 function run(options: Options): void {
+  const cases = valueOf(readCases(readText(options.cases)), options.cases);
   const beside = options.machines ?? join(dirname(options.cases), 'machines.json');
   const machines = valueOf(readMachines(readText(beside)), beside);
-  const cases = valueOf(readCases(textOf(options.cases)), options.cases);
   const counts: Record<Verdict['verdict'], number> = { passed: 0, failed: 0, doubtful: 0 };
   for (const each of cases) {
     const machine = machines.get(each.machine);
