@@ -81,6 +81,14 @@ export function readText(path: string): string {
   return new TextDecoder().decode(bytes.subarray(0, source.read(0, bytes)));
 }
 
+export function writeBytes(path: string, pieces: Iterable<Uint8Array>): void {
+  const fd = attempt(path, () => openSync(path, 'w'));
+  for (const piece of pieces) {
+    attempt(path, () => writeFileSync(fd, piece));
+  }
+  closeSync(fd);
+}
+
 export function writeText(path: string, text: string): void {
   attempt(path, () => writeFileSync(path, text));
 }

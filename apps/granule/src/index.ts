@@ -18,6 +18,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   walk: { summary: 'one address through the tables, level by level, both stages', load: () => import('./verbs/walk.js') },
   translate: { summary: 'translation cases: registers, memory and addresses in, PAR or abort out', load: () => import('./verbs/translate.js') },
   check: { summary: 'judges an event log: is every TLB maintenance sequence complete and in order', load: () => import('./verbs/check.js') },
+  build: { summary: 'tables for a region map, with register values and the size of the table pool', load: () => import('./verbs/build.js') },
   run: {
     summary: 'a scenario through policy and hardware: what it costs, what guests see, which rules break',
     load: () => import('./verbs/run.js'),

@@ -13,6 +13,10 @@ export function print(text: string): void {
   process.stdout.write(text);
 }
 
+export function printBytes(bytes: Uint8Array): void {
+  process.stdout.write(bytes);
+}
+
 export function printLines(lines: readonly string[]): void {
   print(`${lines.join('\n')}\n`);
 }

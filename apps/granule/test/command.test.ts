@@ -24,7 +24,7 @@ function json(...words: readonly string[]): Record<string, unknown> {
 }
 
 describe('granule', () => {
-  it.each(['geometry', 'decode', 'dump', 'walk', 'check', 'replay', 'tour'])('%s --help has an example', (verb) => {
+  it.each(['geometry', 'decode', 'dump', 'walk', 'translate', 'build', 'check', 'run', 'replay', 'tour'])('%s --help has an example', (verb) => {
     const { status, stdout } = granule(verb, '--help');
     expect(status).toBe(0);
     expect(stdout).toMatch(new RegExp(`Examples?:\n {2}granule ${verb}`));

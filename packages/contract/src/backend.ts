@@ -117,6 +117,19 @@ export interface RegimeRoot {
   readonly range?: { readonly start: InputAddress; readonly end: InputAddress };
 }
 
+/** A table, and how it is to be put in force. */
+export interface RegimeConfig {
+  readonly regime: string;
+  readonly geometry: TableGeometry;
+  readonly features: Partial<Features>;
+  /** Address of the entry table. */
+  readonly root: OutputAddress;
+  /** Stage 1: the memory types that AttrIndx chooses from. */
+  readonly mair?: bigint;
+  /** Stage 2: HCR_EL2.FWB. */
+  readonly fwb?: boolean;
+}
+
 export interface RegisterCodec {
   readonly names: readonly string[];
   layout(name: string): readonly Field[] | undefined;
@@ -137,6 +150,11 @@ export interface RegisterCodec {
     readonly vtcr: bigint;
     readonly vttbr: bigint;
   }>;
+  /**
+   * Registers by name that put a table of the lower range in force, and no other of its regime: base, control, memory types, and the enables with caches
+   * on; walks Inner Shareable and Write-Back. Refused: `registers.*`.
+   */
+  encodeRegime?(config: RegimeConfig): Outcome<Registers>;
   /** Every table of this regime that the registers put in force; a TTBR that is switched off (EPD) is left out. Refused: `registers.*`. */
   roots(registers: Registers, regime: string, features?: Partial<Features>): Outcome<readonly RegimeRoot[]>;
   /**

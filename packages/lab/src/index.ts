@@ -2,6 +2,10 @@ export { type AddressRange, clip, firstAddress, offsetIn, parseRange } from './i
 export { type Architecture, architectureOf } from './image/architecture.js';
 export { type Image, type ImageInput, openImage } from './image/image.js';
 export { addressPrinter, inputName, outputName, type RegimeTables } from './image/regime-tables.js';
+export { buildTables, type BuildOptions, type BuiltTables } from './build/build.js';
+export { buildJson, buildRegistersJson } from './build/json.js';
+export { readRegionMap, type Region, REGION_TYPES, type RegionType } from './build/region-map.js';
+export { buildAssembly, buildLines } from './build/text.js';
 export { CSV_COLUMNS } from './dump/csv.js';
 export { dump, DUMP_FORMATS, type DumpFormat, type DumpOptions } from './dump/dump.js';
 export { FILTERS, type LeafFilter, parseFilter } from './dump/filter.js';

@@ -1,29 +1,15 @@
 import { Command } from 'commander';
-import type { Features, Outcome } from '@granule/contract';
-import {
-  type Granule,
-  type TableGeometry,
-  armv7Stage1Geometry,
-  armv7Stage2Geometry,
-  stage1Geometry,
-  stage2Geometry,
-} from '@granule/geometry';
+import type { Features } from '@granule/contract';
 import { formatSize, hex } from '@granule/geometry/bits';
 import { ARCHITECTURES, backendOf } from '../backends.js';
 import { CommandFailure } from '../failures.js';
 import { colour, print, printJson, printLines } from '../output.js';
-import { countOf, FEATURE_NAMES, featuresOf, granuleOf, levelOf } from '../words.js';
+import { refuseForeign, shape, type ShapeOptions, type ShapeRequest } from '../shapes.js';
+import { countOf, FEATURE_NAMES, featuresOf, granuleOf } from '../words.js';
 
-interface Options {
-  readonly arch: string;
-  readonly granule: string;
+interface Options extends ShapeOptions {
   readonly ipa?: string;
   readonly va?: string;
-  readonly pa?: string;
-  readonly features: string;
-  readonly startLevel?: string;
-  readonly hostGranule?: string;
-  readonly hostVa?: string;
   readonly all?: boolean;
   readonly json?: boolean;
 }
@@ -55,70 +41,13 @@ export function command(): Command {
     .action(run);
 }
 
-interface Request {
-  readonly granule: Granule;
-  readonly stage: 1 | 2;
-  readonly bits: number;
-  readonly features: Partial<Features>;
-}
-
-/** ARMv7 has one granule, one output size and no features to choose. */
-function armv7Shape({ stage, bits }: Request, { startLevel }: Options): Outcome<TableGeometry> {
-  if (stage === 1) {
-    return armv7Stage1Geometry({ vaBits: bits });
-  }
-  const chosen = startLevel === undefined ? {} : { startLevel: levelOf(startLevel, '--start-level') as 1 | 2 };
-  return armv7Stage2Geometry({ ipaBits: bits, ...chosen });
-}
-
-function refuseForeign(options: Options): void {
-  const given = { '--pa': options.pa, '--host-granule': options.hostGranule, '--host-va': options.hostVa };
-  const foreign = Object.entries(given).find(([, value]) => value !== undefined)?.[0];
-  const wrong = foreign ?? (options.features === '' ? undefined : '--features');
-  if (wrong !== undefined) {
-    throw new CommandFailure(`${wrong}: there is no such choice with armv7-lpae.`);
-  }
-  if (granuleOf(options.granule, '--granule') !== '4K') {
-    throw new CommandFailure(`--granule: ARMv7 has 4K alone, not ${options.granule}.`);
-  }
-}
-
-function shape(request: Request, options: Options): Outcome<TableGeometry> {
-  const { granule, stage, bits, features } = request;
-  if (options.arch === 'armv7-lpae') {
-    return armv7Shape(request, options);
-  }
-  const lpa2 = features.lpa2Granules2?.includes(granule) ?? false;
-  const common = {
-    granule,
-    features: { lpa: features.lpa ?? false, lva: features.lva ?? false, ttst: features.ttst ?? false, lpa2 },
-    ...(options.pa === undefined ? {} : { paBits: countOf(options.pa, '--pa') }),
-  };
-  if (stage === 1) {
-    return stage1Geometry({ ...common, vaBits: bits });
-  }
-  return stage2Geometry({
-    ...common,
-    ipaBits: bits,
-    ...(options.startLevel === undefined ? {} : { startLevel: levelOf(options.startLevel, '--start-level') }),
-    ...(options.hostVa === undefined
-      ? {}
-      : {
-          host: {
-            granule: granuleOf(options.hostGranule ?? options.granule, '--host-granule'),
-            vaBits: countOf(options.hostVa, '--host-va'),
-          },
-        }),
-  });
-}
-
 interface Answer {
   readonly [field: string]: string | number | undefined | { readonly id: string; readonly sentence: string };
   readonly refused?: { readonly id: string; readonly sentence: string };
 }
 
 /** The fields that scripts read, in the architecture's order. */
-function answer(request: Request, options: Options): Answer {
+function answer(request: ShapeRequest, options: Options): Answer {
   const made = shape(request, options);
   const { granule, stage, bits } = request;
   const input = stage === 2 ? { ipaBits: bits } : { vaBits: bits };
@@ -176,7 +105,7 @@ const textOf = (found: Answer, name: string): string => {
 };
 
 /** What was not asked for, and what stands in for it. */
-function defaultsOf({ stage }: Request, found: Answer, options: Options): readonly string[] {
+function defaultsOf({ stage }: ShapeRequest, found: Answer, options: Options): readonly string[] {
   const value = (name: string): string => textOf(found, name);
   const ipa = options.ipa === undefined && stage === 2 ? ['--ipa 40'] : [];
   if (options.arch === 'armv7-lpae') {
@@ -191,7 +120,7 @@ function defaultsOf({ stage }: Request, found: Answer, options: Options): readon
   ];
 }
 
-function description(request: Request, found: Answer, options: Options): readonly string[] {
+function description(request: ShapeRequest, found: Answer, options: Options): readonly string[] {
   const { stage, bits } = request;
   const value = (name: string): string => textOf(found, name);
   const defaults = defaultsOf(request, found, options);

@@ -2,6 +2,7 @@ import type { RegisterCodec } from '@granule/contract';
 import { cp15Registers } from './codec.js';
 import { features } from './features.js';
 import { controls } from './controls.js';
+import { encodeRegime } from './regime.js';
 import { roots } from './roots.js';
 import { encodeStage2 } from './stage2.js';
 
@@ -10,6 +11,7 @@ export const registers: RegisterCodec = {
   ...cp15Registers,
   features,
   encodeStage2,
+  encodeRegime,
   roots,
   controls,
 };

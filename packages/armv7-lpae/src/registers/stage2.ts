@@ -8,8 +8,8 @@ type Stage2Config = Parameters<RegisterCodec['encodeStage2']>[0];
 /** VTCR.SL0 by start level (DDI 0406C B4.1, VTCR). */
 export const SL0_START_LEVELS = [2, 1] as const;
 
-function rootProblem(root: number, { entryAlignment, entryBytes, oaBits }: TableGeometry): Outcome<undefined> {
-  const source = 'DDI 0406C B4.1, VTTBR';
+/** Refused: `registers.root-too-large`, `registers.root-not-aligned`. */
+export function rootProblem(root: number, { entryAlignment, entryBytes, oaBits }: TableGeometry, source: string): Outcome<undefined> {
   if (!Number.isSafeInteger(root) || root < 0 || root >= 2 ** oaBits) {
     return refused('registers.root-too-large', `Root ${root} is not an address of ${oaBits} bits.`, source);
   }
@@ -34,7 +34,7 @@ export function encodeStage2(config: Stage2Config): Outcome<{ readonly vtcr: big
   if (!Number.isInteger(vmid) || vmid < 0 || vmid > 255) {
     return refused('registers.vmid', `VMID ${vmid} does not fit 8 bits.`, 'DDI 0406C B4.1, VTTBR');
   }
-  const problem = rootProblem(root, geometry);
+  const problem = rootProblem(root, geometry, 'DDI 0406C B4.1, VTTBR');
   if (problem.kind !== 'done') return problem;
   const t0sz = 32 - iaBits;
   const vtcr = cp15Registers.encode('VTCR', { T0SZ: t0sz & 0xf, S: t0sz < 0 ? 1 : 0, SL0: sl0, IRGN0: 1, ORGN0: 1, SH0: 3 });

@@ -6,13 +6,19 @@ export type Architecture = 'armv8' | 'armv7-lpae';
 /** CPU models with the long descriptor format and no 64-bit state (an emulator's names). */
 const ARMV7_CPU = /^cortex-a(?:7|15|17)(?:,|$)/;
 
+/** Whether all names are ARMv7's: it has registers of its Hyp mode and no name with an exception level. */
+function namesArmv7(registers: Registers): boolean {
+  const names = Object.keys(registers);
+  return (names.includes('VTCR') || names.includes('HTCR')) && !names.some((name) => /_EL\d/u.test(name));
+}
+
 /**
- * The architecture of a set of registers, from their names: TTBCR without a TCR_EL1 in force is ARMv7. An emulator may give 64-bit names
+ * The architecture of a set of registers, from their names: TTBCR without a TCR_EL1 in force is ARMv7, and so are the registers of Hyp mode alone. An emulator may give 64-bit names
  * for a 32-bit CPU too, with the low halves: where both names are listed the CPU model decides, if it is known.
  */
 export function architectureOf(registers: Registers, cpu?: string): Architecture {
   if (registers['TTBCR'] === undefined) {
-    return 'armv8';
+    return namesArmv7(registers) ? 'armv7-lpae' : 'armv8';
   }
   if (registers['TCR_EL1'] !== undefined && cpu !== undefined) {
     return ARMV7_CPU.test(cpu) ? 'armv7-lpae' : 'armv8';
