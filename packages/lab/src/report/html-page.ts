@@ -15,6 +15,6 @@ svg { max-width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg tex
 svg text.value { font-variant-numeric: tabular-nums; } line.grid { stroke: var(--line); } line.mark { stroke: var(--c4); stroke-dasharray: 4 3; } svg text.mark { fill: var(--c4); }
 path.line { fill: none; stroke-width: 1.6; } .legend { display: flex; flex-wrap: wrap; gap: 0 1.1rem; font-size: 12px; color: var(--soft); }
 .legend i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .35em; vertical-align: -.05em; }
-summary { cursor: pointer; } summary h2 { display: inline; }
+h3 { font-size: .95rem; margin: 1rem 0 .3rem; } summary { cursor: pointer; } summary h2 { display: inline; }
 ${Array.from({ length: 8 }, (_, i) => `.s${i} { fill: var(--c${i}); } .l${i} { stroke: var(--c${i}); } .k${i} { background: var(--c${i}); }`).join('\n')}
 `;

@@ -5,7 +5,7 @@ import { costPlot, faultPlot, levelPlot, tablesPlot, tlbiPlot } from './plots/re
 import { nestedSections } from './nested-text.js';
 import type { RunReport, VariantReport } from './report.js';
 import {
-  bracketLines, descriptions, expectationLine, unknownText, verdictLine, violationLines,
+  bracketLines, descriptions, expectationLine, unknownText, verdictLine, violationLines, wrongReads,
 } from './sentences.js';
 
 interface Row extends Counted {
@@ -76,6 +76,7 @@ function findings(variants: readonly VariantReport[]): string {
     const prefix = several ? `${variant.name}: ` : '';
     const { violations, moreViolations, expectations, stopped, notes } = variant;
     return [
+      ...wrongReads(variant).map((each) => paragraph(prefix + each)),
       ...violationLines(violations).map(({ text, expected }) => paragraph(prefix + text, expected ? '' : 'finding')),
       ...(moreViolations === 0 ? [] : [paragraph(`${prefix}${moreViolations.toLocaleString('en')} more violations`, 'finding')]),
       ...expectations.filter(({ passed }) => !passed).map((each) => paragraph(prefix + expectationLine(each), 'finding')),
@@ -122,11 +123,11 @@ export function reportHtml(report: RunReport): string {
     settings(variants),
     tag('h2', variants.length === 1 ? 'Counts' : 'Variants'),
     countTable(variants.length === 1 ? 'run' : 'variant', variants),
+    findings(variants),
+    shadows(variants),
     figure('TLB invalidations', tlbiPlot(variants)),
     costs(report),
     overTheRun(variants),
-    findings(variants),
-    shadows(variants),
     phases(variants),
     readTable(variants),
     expectationTable(variants),

@@ -75,6 +75,12 @@ function violationLine(violation: ViolationReport): string {
   return `${id} at ${address}${more}: ${sentence}${event('Cause', cause)}${event('Exposed', exposed)} (${source})${wanted}`;
 }
 
+/** What guests read that was not what they should have. */
+export function wrongReads({ reads }: VariantReport): readonly string[] {
+  const wrong = reads.filter(({ value, expected }) => expected !== undefined && value !== expected);
+  return wrong.map(({ phase, vcpu, address, value, expected = '' }) => `${phase}: vCPU ${vcpu} read ${value} at ${address}, expected ${expected}`);
+}
+
 /** The first violation of each rule in full, and how many more there are of it. */
 export function violationLines(violations: readonly ViolationReport[]): readonly { readonly text: string; readonly expected: boolean }[] {
   const byRule = new Map<string, ViolationReport[]>();

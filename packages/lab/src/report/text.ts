@@ -2,7 +2,7 @@ import { countColumns, type Counted, happened } from './columns.js';
 import { nestedSections } from './nested-text.js';
 import type { RunReport, VariantReport } from './report.js';
 import {
-  bracketLines, costText, descriptions, expectationLine, unknownText, verdictLine, violationLines,
+  bracketLines, costText, descriptions, expectationLine, unknownText, verdictLine, violationLines, wrongReads,
 } from './sentences.js';
 
 interface Row extends Counted {
@@ -56,12 +56,11 @@ function costTable(variants: readonly VariantReport[]): readonly string[] {
 
 /** What is about one variant alone: what its guests read, what was broken, what did not come as expected. */
 function findings(variant: VariantReport, several: boolean): readonly string[] {
-  const { reads, violations, moreViolations, expectations, stopped, notes } = variant;
+  const { violations, moreViolations, expectations, stopped, notes } = variant;
   const prefix = several ? `${variant.name}: ` : '';
-  const wrong = reads.filter(({ value, expected }) => expected !== undefined && value !== expected);
   const more = moreViolations === 0 ? [] : [`! ${prefix}${moreViolations.toLocaleString('en')} more violations`];
   return [
-    ...wrong.map(({ phase, vcpu, address, value, expected = '' }) => `  ${prefix}${phase}: vCPU ${vcpu} read ${value} at ${address}, expected ${expected}`),
+    ...wrongReads(variant).map((each) => `  ${prefix}${each}`),
     ...violationLines(violations).map(({ text, expected }) => `${expected ? ' ' : '!'} ${prefix}${text}`),
     ...more,
     ...expectations.filter(({ passed }) => !passed).map((each) => `! ${prefix}${expectationLine(each)}`),
