@@ -65,12 +65,12 @@ function memoryAt(context: Context, pages: TablePages, address: number): MemoryT
   let level = geometry.startLevel;
   const covered = context.tableEntries * context.span[levelIndex(level)];
   let page: TablePage | undefined = pages.of(context.root + Math.floor(address / covered) * context.pageBytes);
-  while (page?.words !== undefined) {
+  while (page?.content !== undefined) {
     const li = levelIndex(level);
     const index = Math.floor(address / context.span[li]) % context.tableEntries;
-    const lo = page.words[2 * index];
-    if (context.isLeaf(lo, li)) return context.format.decodeLeaf(lo, page.words[2 * index + 1], level).memory;
-    page = context.isTable(lo, li) ? page.children.get(index) : undefined;
+    const lo = page.content.lo(index);
+    if (context.isLeaf(lo, li)) return context.format.decodeLeaf(lo, page.content.hi(index), level).memory;
+    page = context.isTable(lo, li) ? page.children?.get(index) : undefined;
     level = (level + 1) as typeof level;
   }
   return undefined;

@@ -1,28 +1,39 @@
 import { levelIndex } from '@granule/contract';
 import type { Level } from '@granule/geometry';
+import { Content } from './content.js';
 import type { Context } from './context.js';
 import { PHASE, type Obligation } from './obligation.js';
+
+/** Where a page is linked. */
+export interface Place {
+  readonly context: Context;
+  readonly level: Level;
+  /** Input address of its first entry. */
+  readonly address: number;
+  readonly parent: TablePage | undefined;
+  /** Entry of the parent. */
+  readonly index: number;
+  /** The event that linked it. */
+  readonly linkedAt: number;
+}
 
 /** A table page that an installed table uses, or used. */
 export interface TablePage {
   readonly pa: number;
   readonly context: Context;
   readonly level: Level;
-  /** Input address of its first entry. */
   readonly address: number;
   parent: TablePage | undefined;
-  /** The event that linked it. */
-  linkedAt: number;
-  /** Entry of the parent. */
   index: number;
+  linkedAt: number;
   /** The parent's entry points to it. */
   linked: boolean;
   /** What is owed since the entry, or one above it, went. */
   guard: Obligation | undefined;
-  /** Its descriptors as they were last written, two halves each; undefined: all zero. */
-  words: Uint32Array | undefined;
-  /** Tables below, by index of the entry. */
-  readonly children: Map<number, TablePage>;
+  /** Undefined: all its descriptors are zero. */
+  content: Content | undefined;
+  /** Tables below, by index of the entry; undefined: there were none yet. */
+  children: Map<number, TablePage> | undefined;
 }
 
 /** Told of each valid entry of a subtree that is linked in one go. */
@@ -34,8 +45,8 @@ export type Made = (context: Context, level: Level, address: number, lo: number,
  */
 export class TablePages {
   private readonly pages = new Map<number, TablePage>();
-  /** Words of pages that are not linked anywhere. */
-  private readonly unlinked = new Map<number, Uint32Array>();
+  /** Of pages that are not linked anywhere. */
+  private readonly unlinked = new Map<number, Content>();
 
   of(pa: number): TablePage | undefined {
     return this.pages.get(pa);
@@ -43,12 +54,17 @@ export class TablePages {
 
   /** Keeps words written to a page that no installed table uses. */
   keep(pa: number, index: number, words: Uint32Array): void {
-    this.unlinked.set(pa, withWords(this.unlinked.get(pa), index, words));
+    let content = this.unlinked.get(pa);
+    if (content === undefined) {
+      content = new Content();
+      this.unlinked.set(pa, content);
+    }
+    content.write(index, words);
   }
 
   /** Keeps words written to a page of a table. */
   rewrite(page: TablePage, index: number, words: Uint32Array): void {
-    page.words = withWords(page.words, index, words);
+    (page.content ??= new Content()).write(index, words);
   }
 
   /** Nothing is known of the page any more. */
@@ -67,19 +83,14 @@ export class TablePages {
   }
 
   /** The page becomes part of a table, with all that its content points to. */
-  link(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'words' | 'children'>, made: Made): TablePage {
+  link(pa: number, at: Place, made: Made): TablePage {
     const content = this.unlinked.get(pa);
     this.unlinked.delete(pa);
-    const page = this.linkedAgain(pa, at) ?? {
-      ...at,
-      pa,
-      linked: true,
-      guard: undefined,
-      words: content,
-      children: new Map<number, TablePage>(),
-    };
+    const page = this.linkedAgain(pa, at) ?? newPage(pa, at, content);
     this.pages.set(pa, page);
-    at.parent?.children.set(at.index, page);
+    if (at.parent !== undefined) {
+      (at.parent.children ??= new Map<number, TablePage>()).set(at.index, page);
+    }
     if (content !== undefined) {
       this.readContent(page, content, made);
     }
@@ -87,20 +98,26 @@ export class TablePages {
   }
 
   /** The page was part of this table for these addresses before, and is so again with what it has below it. */
-  private linkedAgain(pa: number, at: Omit<TablePage, 'pa' | 'linked' | 'guard' | 'words' | 'children'>): TablePage | undefined {
+  private linkedAgain(pa: number, at: Place): TablePage | undefined {
     const page = this.pages.get(pa);
-    return page?.context === at.context && page.address === at.address && page.level === at.level
-      ? Object.assign(page, { ...at, linked: true, guard: undefined })
-      : undefined;
+    if (page?.context !== at.context || page.address !== at.address || page.level !== at.level) {
+      return undefined;
+    }
+    page.parent = at.parent;
+    page.index = at.index;
+    page.linkedAt = at.linkedAt;
+    page.linked = true;
+    page.guard = undefined;
+    return page;
   }
 
-  private readContent(page: TablePage, content: Uint32Array, made: Made): void {
+  private readContent(page: TablePage, content: Content, made: Made): void {
     const { context, level, address, linkedAt } = page;
     const li = levelIndex(level);
-    const entries = Math.min(content.length / 2, context.tableEntries);
-    for (let i = 0; i < entries; i++) {
-      const lo = content[2 * i];
-      const hi = content[2 * i + 1];
+    const end = Math.min(content.end, context.tableEntries);
+    for (let i = content.from; i < end; i++) {
+      const lo = content.lo(i);
+      const hi = content.hi(i);
       const at = address + i * context.span[li];
       if (context.isLeaf(lo, li)) {
         made(context, level, at, lo, hi);
@@ -115,23 +132,21 @@ export class TablePages {
   }
 }
 
-function withWords(content: Uint32Array | undefined, index: number, words: Uint32Array): Uint32Array {
-  const end = 2 * index + words.length;
-  let kept = content;
-  if (kept === undefined || kept.length < end) {
-    kept = new Uint32Array(Math.max(1024, 2 ** Math.ceil(Math.log2(end))));
-    kept.set(content ?? []);
-  }
-  kept.set(words, 2 * index);
-  return kept;
+function newPage(pa: number, { context, level, address, parent, index, linkedAt }: Place, content: Content | undefined): TablePage {
+  return { pa, context, level, address, parent, index, linkedAt, linked: true, guard: undefined, content, children: undefined };
 }
 
 /** Indices of the first and the last entry that is a leaf, if there is one. */
-export function leavesOf({ context, level, words }: TablePage): { readonly first: number; readonly last: number } | undefined {
+export function leavesOf({ context, level, content }: TablePage): { readonly first: number; readonly last: number } | undefined {
+  if (content === undefined) {
+    return undefined;
+  }
   const li = levelIndex(level);
-  const isLeaf = (lo: number, index: number): boolean => index % 2 === 0 && context.isLeaf(lo, li);
-  const first = words?.findIndex(isLeaf) ?? -1;
-  return words === undefined || first === -1 ? undefined : { first: first / 2, last: words.findLastIndex(isLeaf) / 2 };
+  let first = content.from;
+  let last = content.end - 1;
+  while (first <= last && !context.isLeaf(content.lo(first), li)) first++;
+  while (last > first && !context.isLeaf(content.lo(last), li)) last--;
+  return first > last ? undefined : { first, last };
 }
 
 /** The page at which the way from the root to this one is cut, itself included; undefined: it can be walked to. */

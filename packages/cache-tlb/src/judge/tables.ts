@@ -185,7 +185,7 @@ export class Tables {
   private link(page: TablePage, { context, level, address, index, lo, hi }: Entry, pe: number): void {
     const { ledger } = this;
     const pa = context.format.tableOutput(lo, hi);
-    const known = page.children.get(index);
+    const known = page.children?.get(index);
     if (known?.pa === pa && known.linked) {
       return;
     }
@@ -203,11 +203,11 @@ export class Tables {
 
   /** A table is no longer pointed to. Without a guard that has been told already, and nothing more is owed. */
   private unlink(page: TablePage, index: number, guard: Obligation | undefined, pe: number): void {
-    const child = page.children.get(index);
+    const child = page.children?.get(index);
     if (child === undefined) {
       return;
     }
-    page.children.delete(index);
+    page.children?.delete(index);
     child.linked = false;
     child.guard = guard;
     if (guard !== undefined && !guard.guardOnly) {
@@ -224,7 +224,7 @@ export class Tables {
       const { first, last } = leaves;
       this.ledger.oweLeaves({ context, level: (level - 1) as Level, address }, pe, address + (first + 1) * span, address + last * span);
     }
-    for (const [index, child] of table.children) {
+    for (const [index, child] of table.children ?? []) {
       const at = { context, level, address: address + index * span };
       const { lo, hi } = tableEntry(context, child.pa);
       child.guard = this.ledger.owe('table', at, pe, lo, hi);
