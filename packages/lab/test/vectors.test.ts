@@ -1,31 +1,15 @@
-import { readFileSync } from 'node:fs';
 import { armv7Lpae } from '@granule/armv7-lpae';
 import { armv8 } from '@granule/armv8';
 import { runVectors } from '@granule/conformance/vectors';
-import type { CaseMachine, CaseTranslator, TranslationCase } from '@granule/contract';
-import { bytesSource } from '@granule/memory';
-import { inflate, readCases, readMachines } from '@granule/snapshot';
+import type { CaseTranslator } from '@granule/contract';
 import { describe, expect, it } from 'vitest';
 import { runCase } from '../src/index.js';
+import { recordedCases, recordedMachines } from './vectors/read.js';
 
 const BACKENDS = { aarch64: armv8, aarch32: armv7Lpae };
 const translator: CaseTranslator = (each, machine) => runCase(each, machine, BACKENDS);
 
-const bytesOf = (name: string): Uint8Array => readFileSync(new URL(`vectors/${name}`, import.meta.url));
-
-function done<T>(outcome: { readonly kind: string; readonly value?: T }): T {
-  expect(outcome).toMatchObject({ kind: 'done' });
-  return outcome.value as T;
-}
-
-const machines = done<ReadonlyMap<string, CaseMachine>>(readMachines(new TextDecoder().decode(bytesOf('machines.json'))));
-
-function casesOf(family: string): readonly TranslationCase[] {
-  const plain = done(inflate(bytesSource(bytesOf(`${family}.jsonl.gz`))));
-  const bytes = new Uint8Array(plain.size);
-  plain.read(0, bytes);
-  return done(readCases(new TextDecoder().decode(bytes)));
-}
+const machines = recordedMachines();
 
 interface Counted {
   passed: number;
@@ -36,7 +20,7 @@ interface Counted {
 
 function count(family: string): Counted {
   const counted: Counted = { passed: 0, failed: [], doubtful: {} };
-  for (const { case: id, index, query, verdict, agrees, reasons } of runVectors(casesOf(family), machines, translator)) {
+  for (const { case: id, index, query, verdict, agrees, reasons } of runVectors(recordedCases(family), machines, translator)) {
     const key = `${query.doubt.join(' ')}: ${agrees}`;
     if (verdict === 'passed') counted.passed += 1;
     else if (verdict === 'failed') counted.failed.push(`${id}#${index}: ${reasons.join('; ')}`);

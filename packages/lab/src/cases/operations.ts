@@ -20,6 +20,8 @@ export interface Setting {
   readonly hcr: bigint;
   readonly vhe: boolean;
   readonly nv: boolean;
+  /** FEAT_PAN: without it there is no PSTATE.PAN to set. */
+  readonly pan: boolean;
 }
 
 const TABLE = /^S(?<stages>12|1)E(?<el>[012])(?<kind>[RW])(?<pan>P?)$/u;
@@ -39,7 +41,8 @@ function regimeOf(el: number, { hcr, vhe }: Setting): string {
  * there is a stage 2 (DDI 0487 C5.5, AT S1E1R and its kin). LDTRB and STTRB at EL1 have the rights of EL0, but a guest hypervisor's those of EL1
  * (AArch64.IsUnprivAccessPriv).
  */
-export function operationOf(name: string, pan: boolean, setting: Setting): Operation | undefined {
+export function operationOf(name: string, asked: boolean, setting: Setting): Operation | undefined {
+  const pan = asked && setting.pan;
   const at = TABLE.exec(name)?.groups;
   if (at !== undefined) {
     const el = Number(at['el']);

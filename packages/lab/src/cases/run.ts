@@ -55,7 +55,7 @@ function bench(each: TranslationCase, machine: CaseMachine, backends: CaseBacken
   if (decoded.kind !== 'done') return decoded;
   const memory = caseMemory(machine.windows, each.memory);
   if (memory.kind !== 'done') return memory;
-  const setting = { hcr: each.registers['HCR_EL2'] ?? 0n, vhe: features.vhe, nv: features.nv === true };
+  const setting = { hcr: each.registers['HCR_EL2'] ?? 0n, vhe: features.vhe, nv: features.nv === true, pan: features.pan };
   return done({ backend, features, registers, context: decoded.value, memory: readerMemory(memory.value), setting });
 }
 

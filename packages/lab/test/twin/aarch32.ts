@@ -2,7 +2,7 @@ import { align, bit, field, isOnes, isZero, slice } from './bits.js';
 import { deviceAttrs, effectiveShareability, normalBoth, normalNC, s1DecodeMemAttrs, s2CombineS1MemAttrs, s2DecodeMemAttrs, type MemoryAttributes } from './attributes.js';
 import { Fault, type AccessDescriptor, type FaultType } from './faults.js';
 import type { TwinMachine } from './machine.js';
-import { fetchDescriptor, type Located } from './stage2.js';
+import type { Located } from './stage2.js';
 
 /** The long-descriptor format of ARMv7 (DDI 0406C B3.6), for data accesses: 4K, levels 1 to 3, 40-bit addresses, no hardware updates. */
 
@@ -54,7 +54,7 @@ function s2Translate32(machine: TwinMachine, ipa: Located, acc: AccessDescriptor
   const least = (3 - start) * 9 + 13;
   if (sl0 > 1 || iaBits < least || iaBits > least + 12 || !isZero(ipa.address, 55, iaBits)) raise('translation', 1);
   const ee = bit(machine.reg('HSCTLR'), 25);
-  const load = (address: bigint, level: number): bigint => fetchDescriptor(machine, address, ee) ?? raise('external', level);
+  const load = (address: bigint, level: number): bigint => machine.fetch(address, ee) ?? raise('external', level);
   const leaf = walk32(start, iaBits, machine.reg('VTTBR'), ipa.address, load, raise);
   const { descriptor, level } = leaf;
   const s2 = s2DecodeMemAttrs(slice(descriptor, 5, 2), slice(descriptor, 9, 8), true);
@@ -126,7 +126,7 @@ function s1Translate32(machine: TwinMachine, regime: Regime32, va: bigint, acc: 
   const load = (address: bigint, level: number): bigint => {
     const table: Located = { address, memattrs: normalNC(true) };
     const at = regime === 'PL10' ? s2Translate32(machine, table, { ...acc, acctype: 'ttw', read: true, write: false }).address : address;
-    return fetchDescriptor(machine, at, bit(sctlr, 25)) ?? s1Raise('external', level);
+    return machine.fetch(at, bit(sctlr, 25)) ?? s1Raise('external', level);
   };
   const leaf = walk32(start, iaBits, ttbr, va, load, s1Raise);
   if (refused(regime, leaf, acc)) s1Raise('permission', leaf.level);

@@ -1,5 +1,5 @@
 import type { CaseMachine, TranslationCase } from '@granule/contract';
-import { field } from './bits.js';
+import { bigEndianReverse, field } from './bits.js';
 
 /** FEAT_ names, from the identification registers (DDI 0487, D24.2, ID_AA64*). */
 export interface TwinFeatures {
@@ -84,14 +84,20 @@ export class TwinMachine {
     return this.#registers[name] ?? 0n;
   }
 
-  /** The word at a physical address; undefined: an external abort. */
-  read(address: bigint): bigint | undefined {
-    const word = this.changed.get(address) ?? this.#words.get(address);
-    if (word !== undefined) return word;
+  /** Whether a word is there already, or was written. */
+  protected known(address: bigint): bigint | undefined {
+    return this.changed.get(address) ?? this.#words.get(address);
+  }
+
+  /** FetchDescriptor; undefined: an external abort. Memory that is not named reads as 0 inside the windows. */
+  fetch(address: bigint, ee: boolean): bigint | undefined {
+    const word = this.known(address);
+    if (word !== undefined) return ee ? bigEndianReverse(word) : word;
     return this.#windows.some(([base, size]) => address >= base && address < base + size) ? 0n : undefined;
   }
 
-  write(address: bigint, word: bigint): void {
-    this.changed.set(address, word);
+  /** AArch64.MemSwapTableDesc, which here finds no one else writing. */
+  swap(address: bigint, descriptor: bigint, ee: boolean): void {
+    this.changed.set(address, ee ? bigEndianReverse(descriptor) : descriptor);
   }
 }

@@ -1,11 +1,11 @@
-import { bit, isOnes, isZero, slice } from './bits.js';
+import { bit, field, isOnes, isZero, slice } from './bits.js';
 import { deviceAttrs, effectiveShareability, normalBoth, normalNC, s1DecodeMemAttrs, type MemoryAttributes } from './attributes.js';
 import { Fault, type AccessDescriptor, type FaultType } from './faults.js';
 import type { TwinMachine } from './machine.js';
 import { getS1TTWParams, hasUnprivileged, type Regime, type S1Params } from './params.js';
 import { applyOutputPerms, applyTablePerms, noPermissions, s1PermissionFault, type S1Permissions } from './permissions.js';
 import { decodeDescriptorType, descriptorBase, iaSize, maxTxSZ, oaOutOfRange, s1MinTxSZ, s1StartLevel, translationSize, ttBaseAddress, ttEntryAddress } from './sizes.js';
-import { fetchDescriptor, s2Translate, swapDescriptor, updated, type Leaf, type Located } from './stage2.js';
+import { s2Translate, updated, type Leaf, type Located } from './stage2.js';
 
 const raise = (type: FaultType, level: number): never => {
   throw new Fault(type, level);
@@ -28,7 +28,8 @@ function s1DisabledOutput(machine: TwinMachine, regime: Regime, va: bigint, acc:
   const params = getS1TTWParams(machine, regime, va);
   if (!isZero(va, addrTop(params, acc), paMax)) raise('address-size', 0);
   const address = slice(va, paMax - 1, 0);
-  if (regime === 'EL10' && bit(machine.reg('HCR_EL2'), 12)) return { address, memattrs: normalBoth('WB', 3n, 0n, false) };
+  const hcr = machine.reg('HCR_EL2');
+  if (regime === 'EL10' && bit(hcr, 12)) return { address, memattrs: { ...normalBoth('WB', 3n, 0n, false), tagged: machine.features.mte2 && bit(hcr, 57) } };
   if (acc.acctype !== 'ifetch') return { address, memattrs: deviceAttrs(0n, 2n, true) };
   const cached = bit(sctlrOf(machine, regime), 12);
   return { address, memattrs: cached ? normalBoth('WT', 2n, 2n, true) : normalNC(true) };
@@ -62,7 +63,7 @@ function s1Walk(machine: TwinMachine, regime: Regime, params: S1Params, va: bigi
   for (let level = start; ; level += 1) {
     const at = ttEntryAddress(params, level, start, va, base);
     const pa = tableAccess(machine, regime, at, false);
-    const descriptor = fetchDescriptor(machine, pa, params.ee) ?? raise('external', level);
+    const descriptor = machine.fetch(pa, params.ee) ?? raise('external', level);
     const type = decodeDescriptorType(features, params, descriptor, level);
     if (type === 'invalid') raise('translation', level);
     base = descriptorBase(features, params, descriptor, type === 'table' ? params.tgx : translationSize(params.tgx, level));
@@ -79,7 +80,7 @@ function s1Walk(machine: TwinMachine, regime: Regime, params: S1Params, va: bigi
 
 /** The attributes of the leaf as AArch64.S1Translate hands them on. Under a stage 2 shareability stays the descriptor's (the choice that was recorded). */
 function s1Attributes(machine: TwinMachine, regime: Regime, params: S1Params, descriptor: bigint, acc: AccessDescriptor): MemoryAttributes {
-  const index = field3(descriptor);
+  const index = field(descriptor, 4, 2);
   const sh = params.ds ? params.sh : slice(descriptor, 9, 8);
   const walked = s1DecodeMemAttrs(machine, slice(params.mair, 8 * index + 7, 8 * index), sh);
   const sctlr = sctlrOf(machine, regime);
@@ -89,8 +90,6 @@ function s1Attributes(machine: TwinMachine, regime: Regime, params: S1Params, de
   const hcr = machine.reg('HCR_EL2');
   return { ...memattrs, shareability: regime === 'EL10' && bit(hcr, 0) ? walked.shareability : effectiveShareability(memattrs) };
 }
-
-const field3 = (descriptor: bigint): number => Number(slice(descriptor, 4, 2));
 
 /** AArch64.S1Translate. */
 export function s1Translate(machine: TwinMachine, regime: Regime, va: bigint, acc: AccessDescriptor): Located {
@@ -103,7 +102,7 @@ export function s1Translate(machine: TwinMachine, regime: Regime, va: bigint, ac
   const { level, descriptor, at, base, permissions } = s1Walk(machine, regime, params, va);
   if (s1PermissionFault(features, regime, permissions, params, acc)) raise('permission', level);
   const fresh = updated(descriptor, acc, params, (word) => word & ~(1n << 7n));
-  if (fresh !== descriptor) swapDescriptor(machine, tableAccess(machine, regime, at, true), fresh, params.ee);
+  if (fresh !== descriptor) machine.swap(tableAccess(machine, regime, at, true), fresh, params.ee);
   const size = translationSize(params.tgx, level);
   return { address: base | slice(va, size - 1, 0), memattrs: s1Attributes(machine, regime, params, descriptor, acc) };
 }

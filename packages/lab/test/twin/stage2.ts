@@ -1,4 +1,4 @@
-import { bigEndianReverse, bit, isZero, slice } from './bits.js';
+import { bit, isZero, slice } from './bits.js';
 import { normalNC, s2ApplyFWBMemAttrs, s2CombineS1MemAttrs, s2DecodeMemAttrs, type MemoryAttributes } from './attributes.js';
 import { Fault, type AccessDescriptor, type FaultType } from './faults.js';
 import type { TwinMachine } from './machine.js';
@@ -25,17 +25,6 @@ export interface Leaf {
 
 type Raise = (type: FaultType, level: number) => never;
 
-/** FetchDescriptor; undefined: an external abort. */
-export function fetchDescriptor(machine: TwinMachine, address: bigint, ee: boolean): bigint | undefined {
-  const word = machine.read(address);
-  return word !== undefined && ee ? bigEndianReverse(word) : word;
-}
-
-/** AArch64.MemSwapTableDesc, which here finds no one else writing. */
-export function swapDescriptor(machine: TwinMachine, address: bigint, descriptor: bigint, ee: boolean): void {
-  machine.write(address, ee ? bigEndianReverse(descriptor) : descriptor);
-}
-
 /** AArch64.S2Walk. */
 function s2Walk(machine: TwinMachine, params: S2Params, ipa: bigint, raise: Raise): Leaf {
   const { features } = machine;
@@ -44,7 +33,7 @@ function s2Walk(machine: TwinMachine, params: S2Params, ipa: bigint, raise: Rais
   if (oaOutOfRange(features, params, base)) raise('address-size', 0);
   for (let level = start; ; level += 1) {
     const at = ttEntryAddress(params, level, start, ipa, base);
-    const descriptor = fetchDescriptor(machine, at, params.ee) ?? raise('external', level);
+    const descriptor = machine.fetch(at, params.ee) ?? raise('external', level);
     const type = decodeDescriptorType(features, params, descriptor, level);
     if (type === 'invalid') raise('translation', level);
     base = descriptorBase(features, params, descriptor, type === 'table' ? params.tgx : translationSize(params.tgx, level));
@@ -63,16 +52,20 @@ function illegal(machine: TwinMachine, params: S2Params, ipa: bigint): boolean {
   return s2InvalidSL(features, params) || s2InconsistentSL(params) || !isZero(ipa, 55, iaSize(params));
 }
 
-/** The attributes of a stage-2 leaf as AArch64.S2Translate combines them with those of stage 1. */
-function s2Attributes({ features }: TwinMachine, params: S2Params, ipa: Located, descriptor: bigint, acc: AccessDescriptor, hcrId: boolean): MemoryAttributes {
+/** The attributes of a stage-2 leaf; with FWB those of both stages already. */
+function walkedAttributes({ features }: TwinMachine, params: S2Params, ipa: Located, descriptor: bigint): MemoryAttributes {
   const attr = slice(descriptor, 5, 2);
   const sh = params.ds ? params.sh : slice(descriptor, 9, 8);
   const fnxs = features.xs && bit(descriptor, 11);
-  const walked = params.fwb ? s2ApplyFWBMemAttrs(ipa.memattrs, attr, sh, fnxs) : s2DecodeMemAttrs(attr, sh, !fnxs);
+  return params.fwb ? s2ApplyFWBMemAttrs(ipa.memattrs, attr, sh, fnxs) : s2DecodeMemAttrs(attr, sh, !fnxs);
+}
+
+/** As AArch64.S2Translate combines them with those of stage 1. HCR_EL2.ID and CD make fetches and data Non-cacheable. */
+function s2Attributes(machine: TwinMachine, params: S2Params, ipa: Located, walked: MemoryAttributes, { acctype }: AccessDescriptor): MemoryAttributes {
   const device = walked.memtype === 'device';
-  const noncacheable =
-    (acc.acctype === 'ttw' && device && !params.ptw) || (acc.acctype === 'ifetch' ? device || hcrId : !device && params.cd);
-  const s2 = noncacheable ? normalNC(walked.xs) : walked;
+  const id = bit(machine.reg('HCR_EL2'), 33);
+  const walk = acctype === 'ttw' && device && !params.ptw;
+  const s2 = walk || (acctype === 'ifetch' ? device || id : !device && params.cd) ? normalNC(walked.xs) : walked;
   return params.fwb ? s2 : s2CombineS1MemAttrs(ipa.memattrs, s2);
 }
 
@@ -92,15 +85,12 @@ export function s2Translate(machine: TwinMachine, ipa: Located, acc: AccessDescr
   };
   if (illegal(machine, params, ipa.address)) raise('translation', 0);
   const { level, descriptor, at, base } = s2Walk(machine, params, ipa.address, raise);
-  // With FWB a Device type is the leaf's or stage 1's, whichever the leaf lets through.
-  const attr = slice(descriptor, 5, 2);
-  const sh = slice(descriptor, 9, 8);
-  const walked = params.fwb ? s2ApplyFWBMemAttrs(ipa.memattrs, attr, sh, false) : s2DecodeMemAttrs(attr, sh, true);
+  const walked = walkedAttributes(machine, params, ipa, descriptor);
   if (s2PermissionFault(machine.features, descriptor, params, acc, walked.memtype === 'device')) raise('permission', level);
   const fresh = updated(descriptor, acc, params, (word) => word | (1n << 7n));
-  if (fresh !== descriptor) swapDescriptor(machine, at, fresh, params.ee);
+  if (fresh !== descriptor) machine.swap(at, fresh, params.ee);
   const size = translationSize(params.tgx, level);
   const address = base | slice(ipa.address, size - 1, 0);
-  return { address, memattrs: s2Attributes(machine, params, ipa, descriptor, acc, bit(machine.reg('HCR_EL2'), 33)) };
+  return { address, memattrs: s2Attributes(machine, params, ipa, walked, acc) };
 }
 

@@ -1,4 +1,4 @@
-import type { CaseAnswer, CaseQuery, CaseTranslator } from '@granule/contract';
+import { done, type CaseAnswer, type CaseMachine, type CaseQuery, type CaseTranslator } from '@granule/contract';
 import { successPAR } from './attributes.js';
 import { bit } from './bits.js';
 import { abortOf, Fault, faultPAR, instructionSyndrome, type AccessDescriptor } from './faults.js';
@@ -68,12 +68,11 @@ function addressTranslation32(machine: TwinMachine, { op, va }: CaseQuery): Case
   return reported(machine, () => translate32(machine, el === 2 ? 'PL2' : 'PL10', which.startsWith('12'), va, acc));
 }
 
+/** The answer to one query, of a machine that no other query has written to. */
+export function answer(machine: TwinMachine, query: CaseQuery, state: CaseMachine['state']): CaseAnswer {
+  if (state === 'aarch32') return addressTranslation32(machine, query);
+  return query.op.includes('_') ? access(machine, query) : addressTranslation(machine, query);
+}
+
 /** The architecture's own pseudocode, written again in bigint: what the model of the hardware is compared with. */
-export const twin: CaseTranslator = (each, machine) => ({
-  kind: 'done',
-  value: each.queries.map((query) => {
-    const own = new TwinMachine(each, machine);
-    if (machine.state === 'aarch32') return addressTranslation32(own, query);
-    return query.op.includes('_') ? access(own, query) : addressTranslation(own, query);
-  }),
-});
+export const twin: CaseTranslator = (each, machine) => done(each.queries.map((query) => answer(new TwinMachine(each, machine), query, machine.state)));
