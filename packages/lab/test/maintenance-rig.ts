@@ -261,8 +261,12 @@ export class Rig {
 
   /** As the caller of a page table: what the table leaves to it is done here. */
   perform(command: Command): void {
-    if (this.setup.by === 'hyp') this.#hyp(command);
-    else this.#perform(command);
+    this.host(() => (this.setup.by === 'hyp' ? this.#hyp(command) : this.#perform(command)));
+  }
+
+  /** Something that PE 0 does with the table, before it returns to its guest. */
+  host(work: () => void): void {
+    work();
     this.enterGuest();
   }
 
@@ -338,10 +342,10 @@ export class Rig {
   }
 
   /** The table is taken out of use, then freed. */
-  destroy(): void {
+  destroy(free = () => this.table.destroy()): void {
     this.#retired = true;
     this.machine.listener!.effect({ ...this.#tags(), type: 'context-retired' });
-    this.table.destroy();
+    free();
   }
 
   #create(): GranulePageTable {

@@ -2,6 +2,8 @@ import { type Outcome, done, refused } from '@granule/contract';
 import { isMap, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
 import { SCENARIO_SCHEMA, type Scenario, scenarioSchema } from './scenario.js';
+import { shown } from './values.js';
+import { brokenSyntax, plainOf } from './yaml.js';
 
 /** Where in a scenario: names of fields and places in lists. */
 export type FieldPath = readonly (string | number)[];
@@ -14,10 +16,6 @@ export interface ScenarioFile {
 
 type Issue = z.core.$ZodIssue;
 
-/** Nesting and aliases that no scenario needs. */
-const MAX_ALIASES = 100;
-const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
-
 /**
  * A scenario in YAML, which JSON is too. Refused, with file, line, column and field in the sentence: `scenario.syntax`, `scenario.field`
  * (the first of the fields that are wrong, in the order of the text).
@@ -29,19 +27,17 @@ export function readScenario(text: string, file: string): Outcome<ScenarioFile> 
     const { line, col } = lines.linePos(offset);
     return `${file}:${Math.max(line, 1)}:${Math.max(col, 1)}`;
   };
-  const [broken] = document.errors;
-  if (broken !== undefined) {
-    return refused('scenario.syntax', `${at(broken.pos[0])}: ${firstSentence(broken.message)}`, 'YAML 1.2');
-  }
-  const plain = plainOf(document);
-  if (typeof plain === 'string') {
-    return refused('scenario.syntax', `${at(0)}: ${plain}`, 'YAML 1.2');
+  const broken = brokenSyntax(text, document);
+  const plain = broken ?? plainOf(document);
+  if ('sentence' in plain) {
+    return refused('scenario.syntax', `${at(plain.offset)}: ${plain.sentence}`, 'YAML 1.2');
   }
   const parsed = scenarioSchema.safeParse(plain.value);
   if (parsed.success) {
     return done({ scenario: parsed.data, place: (path) => at(offsetOf(document, path)) });
   }
-  const places = parsed.error.issues.map((issue) => ({ issue, offset: offsetOf(document, pathOf(issue)) }));
+  const { issues } = parsed.error;
+  const places = issues.filter((issue) => !isMisspelt(issue, issues)).map((issue) => ({ issue, offset: offsetOf(document, pathOf(issue)) }));
   const [first] = places.sort((a, b) => a.offset - b.offset);
   const { issue, offset } = first;
   return refused('scenario.field', `${at(offset)}: ${sentenceOf(issue, missing(plain.value, issue.path))}`, SCENARIO_SCHEMA);
@@ -59,35 +55,14 @@ export function checkScenario(input: unknown): Outcome<Scenario> {
 
 /** `steps[3].at`. */
 export function fieldName(path: readonly PropertyKey[]): string {
-  const name = path.map((each) => (typeof each === 'number' ? `[${each}]` : `.${String(each)}`)).join('');
+  const name = path.map((each) => (typeof each === 'number' ? `[${each}]` : /^[\w.-]{1,40}$/.test(String(each)) ? `.${String(each)}` : `[${shown(String(each))}]`)).join('');
   return name === '' ? 'the scenario' : name.replace(/^\./, '');
 }
 
-function firstSentence(message: string): string {
-  const [line] = message.split('\n');
-  return /[.!?]$/.test(line) ? line : `${line}.`;
-}
-
-/** As a value: whole numbers that a number holds exactly, others as the texts that they are. */
-function plainOf(document: Document): { readonly value: unknown } | string {
-  try {
-    return { value: narrowed(document.toJS({ maxAliasCount: MAX_ALIASES })) };
-  } catch (error) {
-    return firstSentence(error instanceof Error ? error.message : 'it cannot be read');
-  }
-}
-
-function narrowed(value: unknown): unknown {
-  if (typeof value === 'bigint') {
-    return value <= MAX_SAFE && value >= -MAX_SAFE ? Number(value) : `0x${value.toString(16)}`;
-  }
-  if (Array.isArray(value)) {
-    return value.map(narrowed);
-  }
-  if (typeof value === 'object' && value !== null) {
-    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, narrowed(each)]));
-  }
-  return value;
+/** A field is not there, and beside its place is one that nobody knows: that one is the mistake. */
+function isMisspelt({ code, path }: Issue, issues: readonly Issue[]): boolean {
+  const parent = fieldName(path.slice(0, -1));
+  return code !== 'unrecognized_keys' && path.length > 0 && issues.some((other) => other.code === 'unrecognized_keys' && fieldName(other.path) === parent);
 }
 
 /** Of a field that nobody knows, the field itself. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { accessExpectation, counts } from './expectations.js';
 import { memory, slot } from './machine-schema.js';
-import { amount, fields, oneOf, text, whole, word, yes } from './values.js';
+import { amount, fields, oneOf, shown, text, whole, word, yes } from './values.js';
 
 const vcpu = whole(0, 63).optional().describe('Default 0.');
 const pe = whole(0, 63).optional().describe('The PE that the host works on; default 0.');
@@ -128,7 +128,7 @@ export const STEP_NAMES: readonly string[] = [...single.map((each) => each.shape
 
 const unknown = ({ input }: { input?: unknown }): string => {
   const name: unknown = typeof input === 'object' && input !== null && 'do' in input ? input.do : undefined;
-  return name === undefined ? 'has no `do`, which names the step' : `do ${JSON.stringify(name)} is no step; steps are ${STEP_NAMES.join(', ')}`;
+  return name === undefined ? 'has no `do`, which names the step' : `do ${shown(name)} is no step; steps are ${STEP_NAMES.join(', ')}`;
 };
 
 const singleStep = z.discriminatedUnion('do', single, { error: unknown }).meta({ id: 'step' });

@@ -71,7 +71,7 @@ export const text = z.string({ error: 'is not a text' }).min(1, { error: 'is emp
 
 export function shown(input: unknown): string {
   if (typeof input === 'string') {
-    return `"${input.length > 40 ? `${input.slice(0, 40)}…` : input}"`;
+    return JSON.stringify(input.length > 40 ? `${input.slice(0, 40)}…` : input);
   }
   return typeof input === 'number' || typeof input === 'boolean' ? String(input) : 'this';
 }
