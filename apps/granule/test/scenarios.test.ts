@@ -17,13 +17,25 @@ const read = (file: string) => {
 beforeAll(bundle, 30_000);
 afterAll(() => rmSync(scratch, { recursive: true }));
 
-/** run.test.ts has them on their own architecture. */
-describe('a shipped scenario that does not name its architecture is clean on ARMv7 too', () => {
-  const either = readdirSync(folder).filter((file) => read(file).scenario.machine?.arch === undefined);
+const shipped = readdirSync(folder).filter((file) => file.endsWith('.yaml'));
+/** Rows of the README: scenario, question, and what becomes of it on ARMv7. */
+const rows = [...readFileSync(join(folder, 'README.md'), 'utf8').matchAll(/^\| `(\S+\.yaml)` \| (.*) \| (.*) \|$/gm)].map(([, file, question, armv7]) => ({ file, question, armv7 }));
 
-  it.each(either)('%s', (file) => {
+/** run.test.ts has them on their own architecture. */
+describe('a shipped scenario on ARMv7 is what the README of the scenarios says: clean, or refused in one sentence with what it needs', () => {
+  it('and each has a row there, with its question', () => {
+    expect(rows.map(({ file, question }) => [file, question])).toEqual(shipped.map((file) => [file, read(file).scenario.question]));
+  });
+
+  it.each(rows)('$file: $armv7', ({ file, armv7 }) => {
     const { scenario, place } = read(file);
     const outcome = runScenario(scenario, { backends: BACKENDS, arch: 'armv7-lpae', place });
+    if (armv7 !== 'clean') {
+      expect(outcome).toMatchObject({ kind: 'refused', id: 'scenario.arch' });
+      expect(outcome.kind !== 'done' && outcome.sentence).toMatch(new RegExp(`^${file}:\\d+:\\d+: machine\\.arch: The scenario is of armv8 alone: it `));
+      expect(outcome.kind !== 'done' && outcome.sentence.endsWith(`: it ${armv7}.`)).toBe(true);
+      return;
+    }
     if (outcome.kind !== 'done') throw new Error(outcome.sentence);
     expect(outcome.value.variants.flatMap(({ name, expectations }) => expectations.filter(({ passed }) => !passed).map((each) => ({ name, ...each })))).toEqual([]);
     expect(outcome.value.clean).toBe(true);

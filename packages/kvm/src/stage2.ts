@@ -155,7 +155,7 @@ export class Stage2 {
     }
     const tag = at === 'virtual-el2' ? (this.#el2Tag ?? this.#tag) : this.#tag;
     const { vmid, rollover } = this.options.vmids.use(tag, pe);
-    if (rollover) {
+    if (rollover && this.options.rollover !== 'elided') {
       this.issue(vmContextInvalidation(this.isAarch32));
     }
     tag.entered();

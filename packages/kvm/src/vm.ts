@@ -32,6 +32,8 @@ export interface VmOptions {
   readonly invalidation?: InvalidationPolicy;
   /** Default `map-and-unmap`. */
   readonly maintenance?: MaintenancePolicy;
+  /** Whether all VMIDs are invalidated when a new generation of them begins: `elided` is what must not be, with VMs torn down or gone idle before it. Default `all`. */
+  readonly rollover?: 'all' | 'elided';
   /** Absent: the guest has no EL2. */
   readonly nested?: NestedOptions;
   readonly onViolation?: (violation: Violation) => void;

@@ -1,5 +1,7 @@
+import { REPORTED_RULES, RULES } from '@granule/cache-tlb';
 import { z } from 'zod';
-import { amount, fields, oneOf, text, whole, word, yes } from './values.js';
+import { isCountName } from '../report/count-names.js';
+import { amount, fields, oneOf, shown, text, whole, word, yes } from './values.js';
 
 /** What a guest access is to come to. */
 export const accessExpectation = fields({
@@ -17,11 +19,25 @@ const limit = z.union([z.number(), range], { error: 'is neither a number nor { m
 
 /** Counts of a phase or of the whole run, by name. */
 export const counts = z.record(text, limit)
-  .describe('Counts by name, as tlbi, tlbi.leaf, tlbi.IPAS2E1IS, cmo.dc-civac.lines, fault.translation, dsb-ish, writes: an exact number, or { min, max }.');
+  .superRefine((value, context) => {
+    for (const name of Object.keys(value)) {
+      if (!isCountName(name)) context.addIssue({ code: 'custom', path: [name], message: 'is no count of a run' });
+    }
+  })
+  .describe('Counts by name, as tlbi, tlbi.leaf, tlbi.IPAS2E1IS, cmo.dc-civac.lines, fault.translation, dsb.ish, writes: an exact number, or { min, max }.');
+
+function wrongVerdict(input: unknown): string {
+  const wrong = [input].flat().find((each) => typeof each === 'string' && !VERDICTS.has(each));
+  return wrong === undefined ? 'is neither clean nor one or several rules' : `${shown(wrong)} is no rule that a run can break, and not clean`;
+}
+
+const BREAKS = ['output-address', 'table-address', 'block-size', 'memory-type', 'shareability', 'contiguous', 'global', 'physical-space'].map((each) => `bbm.${each}`);
+const VERDICTS = new Set(['clean', ...Object.keys(RULES), ...Object.keys(REPORTED_RULES), ...BREAKS, 'map.outside-slot', 'map.outside-backing', 'nested.other-table']);
+const rule = text.refine((value) => VERDICTS.has(value), { error: ({ input }) => `${shown(input)} is no rule that a run can break, and not clean` });
 
 /** What the run as a whole is to come to. */
 export const expectation = fields({
-  verdict: z.union([text, z.array(text).min(1)], { error: 'is neither clean nor one or several rules' }).optional()
+  verdict: z.union([rule, z.array(rule).min(1)], { error: ({ input }) => wrongVerdict(input) }).optional()
     .describe('clean, or the rules that are broken, these and no other (tlbi.missing).'),
   counts: counts.optional(),
   leaves: fields({ 0: whole(0, 2 ** 40), 1: whole(0, 2 ** 40), 2: whole(0, 2 ** 40), 3: whole(0, 2 ** 40) }).partial().optional()

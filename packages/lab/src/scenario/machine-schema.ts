@@ -36,7 +36,8 @@ const features = fields({
 } satisfies Record<keyof Features, z.ZodType>).partial();
 
 export const machine = fields({
-  arch: oneOf('armv8', 'armv7-lpae').optional().describe('Default armv8; --arch overrides.'),
+  arch: oneOf('armv8', 'armv7-lpae').optional().describe('Of this architecture alone. Absent: of either one; armv8 unless --arch says otherwise.'),
+  needs: text.optional().describe('What of `arch` the scenario needs, for those who ask for another one.'),
   cpu: oneOf('cortex-a15', 'cortex-a53', 'cortex-a57', 'cortex-a76', 'neoverse-n2', 'max').optional()
     .describe('Its ID registers; default cortex-a76, or cortex-a15 with armv7-lpae.'),
   registers: z.record(z.string(), word).optional().describe("ID registers by their Arm names, over the CPU's."),
@@ -62,6 +63,7 @@ export const vm = fields({
   vcpus: whole(1, 64).optional().describe('Default 1.'),
   invalidation: oneOf('each', 'deferred', 'vm-wide', 'elided').optional().describe("TLB invalidation of what is unmapped; default deferred, as today's Linux."),
   maintenance: oneOf('map-and-unmap', 'map', 'unmap', 'none').optional().describe('When memory is cleaned to PoC; default map-and-unmap, as Linux.'),
+  rollover: oneOf('all', 'elided').optional().describe('Whether all VMIDs are invalidated when they begin anew; default all, as Linux.'),
   cacheEmulation: oneOf('linux', 'per-cpu', 'xen-deferred').optional().describe('Set/way operations and cache toggling; default linux.'),
   ioremap: oneOf('pages', 'pmd-blocks', 'largest-block', 'at-fault').optional()
     .describe('How device memory of a slot is mapped; default as the kernel does. The step ioremap: default pages.'),

@@ -88,6 +88,7 @@ const hostSteps = [
     do: z.literal('clear-dirty-log'), slot: whole(0, 2 ** 31 - 1), pe,
     first: whole(0, 2 ** 40).optional().describe('A multiple of 64 pages; default 0.'),
     pages: whole(1, 2 ** 40).optional().describe('Default to the end of the slot.'),
+    mask: word.optional().describe('Of each 64 pages those whose bit is set; default all.'),
   }),
   fields({ do: z.literal('ioremap'), ...regions, physical: amount, policy: oneOf('pages', 'pmd-blocks', 'largest-block').optional(), pe, refused }),
   fields({ do: z.literal('unmap'), ...regions, pe, refused }).describe('Takes a range out of stage 2, with the policy of the VM.'),

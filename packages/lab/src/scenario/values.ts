@@ -1,8 +1,9 @@
 import { z } from 'zod';
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, 'K': 2 ** 10, 'M': 2 ** 20, 'G': 2 ** 30, 'T': 2 ** 40, 'P': 2 ** 50 };
-const AMOUNT = /^(?:0x[0-9a-f]+(?:_[0-9a-f]+)*|[0-9]+(?:_[0-9]+)*[KMGTP]?)$/i;
-const WORD = /^(?:0x[0-9a-f]+(?:_[0-9a-f]+)*|[0-9]+(?:_[0-9]+)*)$/i;
+/** No leading zeros: 0777 is octal to some readers and decimal to others. */
+const AMOUNT = /^(?:0x[0-9a-f]+(?:_[0-9a-f]+)*|(?:0|[1-9][0-9]*(?:_[0-9]+)*)[KMGTP]?)$/i;
+const WORD = /^(?:0x[0-9a-f]+(?:_[0-9a-f]+)*|0|[1-9][0-9]*(?:_[0-9]+)*)$/i;
 /** Largest address and size: 2^52, exact as a number. */
 const LIMIT = 2 ** 52;
 

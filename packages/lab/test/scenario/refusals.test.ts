@@ -24,6 +24,29 @@ const FIELDS: readonly (readonly [what: string, yaml: string, sentence: string])
   ['a number out of bounds', `${NAMED}vm: { vcpus: 65 }\n${DOWN}`, 'x.yaml:3:7: vm.vcpus is not a whole number from 1 to 64.'],
   ['a word that is none', `${NAMED}vm:\n  invalidation: never\n${DOWN}`, 'x.yaml:4:3: vm.invalidation "never" is none of each, deferred, vm-wide, elided.'],
   ['sets that are no power of 2', `${NAMED}machine: { caches: { data: { sets: 3, ways: 1 } } }\n${DOWN}`, 'x.yaml:3:30: machine.caches.data.sets is not a power of 2.'],
+  ...['1e9', '0o777', '0777', '0x_', '0x4000__0000', '.inf', '.nan', '4096.5', '[1]', '~', 'true'].map((each) => [
+    `${each} for an address`, `${NAMED}steps: [{ do: read, at: ${each} }]\n`, 'x.yaml:3:21: steps[0].at is not an address or a size, as 4096, 0x4000_0000 or 2M.',
+  ] as const),
+  ['an address beyond all numbers', `${NAMED}steps: [{ do: read, at: 99999999999999999999999999 }]\n`, 'x.yaml:3:21: steps[0].at is beyond 2^52.'],
+  ['a name beside the right one', `${NAMED}steps: [{ do: read, att: 0 }]\n`, 'x.yaml:3:21: steps[0].att is a field that nobody knows.'],
+  ['a field that nobody knows, deep down', `${NAMED}steps: [{ do: read, at: 0, expect: { vlaue: 1 } }]\n`, 'x.yaml:3:38: steps[0].expect.vlaue is a field that nobody knows.'],
+  ['a feature that nobody knows', `${NAMED}machine: { features: { s2fbw: true } }\n${DOWN}`, 'x.yaml:3:24: machine.features.s2fbw is a field that nobody knows.'],
+  ['a field of another kind', `${NAMED}memory: 3\n${DOWN}`, 'x.yaml:3:1: memory is no list.'],
+  ['a step that is a text', `${NAMED}steps:\n  - read\n`, 'x.yaml:4:5: steps[0] has no `do`, which names the step.'],
+  ['a word for true', `${NAMED}steps: [{ do: log-dirty, slot: 0, on: yes }]\n`, 'x.yaml:3:35: steps[0].on is not true or false.'],
+  ['a count that no run has', `${NAMED}steps: [{ do: expect, counts: { fault.translaton: 1 } }]\n`, 'x.yaml:3:33: steps[0].counts.fault.translaton is no count of a run.'],
+  ['a rule that there is not', `${NAMED}${DOWN}expect: { verdict: tlbi.mising }\n`, 'x.yaml:4:11: expect.verdict "tlbi.mising" is no rule that a run can break, and not clean.'],
+  ['a field name with a line end', `${NAMED}vm: { "a\\nb": 1 }\n${DOWN}`, 'x.yaml:3:7: vm["a\\nb"] is a field that nobody knows.'],
+  ['a prototype', `${NAMED}__proto__: { a: 1 }\n${DOWN}`, 'x.yaml:3:1: __proto__ is a field that nobody knows.'],
+  ['a list for a name', `${NAMED}vm: { ? [a] : 1 }\n${DOWN}`, 'x.yaml:3:9: The name of a field is a text, and this is a list or an object.'],
+  ['two documents', `${NAMED}${DOWN}---\nname: y\n`, 'x.yaml:4:1: A scenario is one document, and a second one begins here.'],
+  ['a tag', `${NAMED}steps: [!odd { do: teardown }]\n`, 'x.yaml:3:9: Unresolved tag: !odd.'],
+  ['a tab', `${NAMED}steps:\n\t- { do: teardown }\n`, 'x.yaml:4:1: Tabs are not allowed as indentation.'],
+  ['an alias of nothing', `${NAMED}steps: [*none]\n`, 'x.yaml:3:9: Alias "none" has no anchor before it.'],
+  ['an alias of itself', `${NAMED}steps: &all [*all]\n`, 'x.yaml:3:14: An alias stands for something that it is a part of itself.'],
+  ['bytes that are no text', `${NAMED}steps: \u0000\uFFFD\n`, 'x.yaml:3:8: It is not text in UTF-8.'],
+  ['JSON cut off', '{"schema":"granule-scenario/1","name":"x","steps":[{"do":"read","at":"0x4000', 'x.yaml:1:77: Missing closing "quote.'],
+  ['JSON with a field twice', '{"schema":"granule-scenario/1","name":"x","name":"y","steps":[{"do":"teardown"}]}', 'x.yaml:1:43: Map keys must be unique.'],
   ['several', `${NAMED}vm: { a: 1 }\nhost: { b: 1 }\n${DOWN}`, 'x.yaml:3:7: vm.a is a field that nobody knows.'],
 ];
 
@@ -52,6 +75,17 @@ const SETTINGS: readonly (readonly [what: string, yaml: string, sentence: string
   ],
   ['a vCPU that is not there', `${HEAD}steps: [{ do: read, vcpu: 3, at: 1G }]\n`, 'x.yaml:5:9: steps[0]: vcpu 3 does not exist: there is 1, number 0.'],
   ['a PE that is not there', `${HEAD}steps: [{ do: run, pe: 3 }]\n`, 'x.yaml:5:9: steps[0]: pe 3 does not exist: there is 1, number 0.'],
+  ['a slot that is not there', `${HEAD}steps: [{ do: log-dirty, slot: 7, on: true }]\n`, 'x.yaml:5:9: steps[0]: There is no slot 7.'],
+  ['a log of what is not logged', `${HEAD}steps: [{ do: get-dirty-log, slot: 0 }]\n`, 'x.yaml:5:9: steps[0]: Dirty pages of slot 0 are not logged.'],
+  [
+    'a part of a word of the log', `${HEAD}steps: [{ do: log-dirty, slot: 0, on: true }, { do: clear-dirty-log, slot: 0, first: 3, pages: 5 }]\n`,
+    'x.yaml:5:47: steps[1]: Pages 3 to 8 are not whole words of 64 pages inside slot 0.',
+  ],
+  [
+    'a slot off the page', `${NAMED}slots: [{ ipa: 0x4000_0100, size: 64K, hva: 0 }]\n${DOWN}`,
+    'x.yaml:3:9: slots[0]: guest_phys_addr 0x0000000040000100 is not a multiple of the page size, 4096 bytes.',
+  ],
+  ['a slot of a part of a page', `${NAMED}slots: [{ ipa: 1G, size: 1000, hva: 0 }]\n${DOWN}`, 'x.yaml:3:9: slots[0]: memory_size 0x00000000000003e8 is not a multiple of the page size, 4096 bytes.'],
   ['a VM that is gone', `${HEAD}steps: [{ do: teardown }, { do: read, at: 1G }]\n`, 'x.yaml:5:27: steps[1]: read comes after the teardown of the VM.'],
   ['a register that is none', `${HEAD}steps: [{ do: register, name: FOO, value: 1 }]\n`, 'x.yaml:5:9: steps[0]: FOO is no register that armv8 knows.'],
   ['hyp steps without EL2 tables', `${HEAD}steps: [{ do: hyp-map, physical: 0, size: 4K }]\n`, 'x.yaml:5:9: steps[0]: hyp-map needs the section `hyp`.'],
@@ -76,6 +110,11 @@ describe('one sentence with file, line, column and field', () => {
 
   it('a step that is none, with those that there are', () => {
     expect(refusal(`${NAMED}steps:\n  - { do: wirte, at: 0 }\n`)).toMatch(/^x\.yaml:4:7: steps\[0\]\.do "wirte" is no step; steps are read, write, .*, repeat\.$/);
+  });
+
+  it('brackets without end', () => {
+    expect(refusal('['.repeat(20_000))).toMatch(/^x\.yaml:1:\d+: It is nested more deeply than a scenario needs\.$/);
+    expect(refusal('{"a":'.repeat(5000))).toMatch(/^x\.yaml:1:\d+: It is nested more deeply than a scenario needs\.$/);
   });
 
   it('aliases that would grow without end', () => {

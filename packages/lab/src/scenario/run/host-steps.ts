@@ -84,10 +84,11 @@ function markedPages(bitmap: DirtyBitmap): number {
   return count;
 }
 
-export function clearLog(run: Run, { slot, first = 0, pages }: StepOf<'clear-dirty-log'>): Failure | undefined {
+export function clearLog(run: Run, { slot, first = 0, pages, mask }: StepOf<'clear-dirty-log'>): Failure | undefined {
   const { vm } = run.world;
   const count = pages ?? (vm.slots.byId(slot)?.size ?? 0) / vm.sizes.page - first;
-  const outcome = clearDirtyLog(vm, slot, first, count, () => true);
+  const bits = mask === undefined ? undefined : Array.from({ length: 64 }, (_, bit) => ((mask >> BigInt(bit)) & 1n) === 1n);
+  const outcome = clearDirtyLog(vm, slot, first, count, (page) => bits === undefined || bits[page % 64]);
   return outcome.kind === 'done' ? undefined : outcome;
 }
 

@@ -49,7 +49,7 @@ const TOLD_FEATURES = ['s2fwb', 'idc', 'dic', 'tlbirange', 'ttl', 'haf', 'xnx', 
  */
 export function runScenario(scenario: Scenario, options: RunOptions): Outcome<RunReport> {
   const { place = fieldName, file } = options;
-  const wrong = namesOf(scenario);
+  const wrong = namesOf(scenario) ?? otherArch(scenario, options.arch);
   if (wrong !== undefined) {
     return placed(wrong, place, options.place !== undefined);
   }
@@ -84,6 +84,15 @@ function assembled({ name, question, sources = [], costs = [], measured = [] }: 
 }
 
 /** Whether a variant means anything on the architecture asked for: one that differs in its CPU, features or host does not on another than the scenario's. */
+/** One that names its architecture is of no other. */
+function otherArch({ machine: { arch, needs } = {} }: Scenario, asked: keyof Backends | undefined): Misplaced | undefined {
+  if (arch === undefined || asked === undefined || arch === asked) {
+    return undefined;
+  }
+  const sentence = `The scenario is of ${arch} alone${needs === undefined ? '' : `: it needs ${needs}`}.`;
+  return { path: ['machine', 'arch'], failure: refused('scenario.arch', sentence, SCENARIO_SCHEMA) };
+}
+
 function fits({ machine }: Scenario, variant: Variant | undefined, arch: keyof Backends | undefined): boolean {
   const { cpu, registers, features } = variant?.machine ?? {};
   const { granule, vaBits } = variant?.host ?? {};

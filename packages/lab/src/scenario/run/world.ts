@@ -123,9 +123,9 @@ export class World {
   /** Another VM of the same kind, on the same table memory and host memory. */
   newVm(watched: boolean): Outcome<Vm> {
     const { backend, kernel, host } = this.config;
-    const { ipaBits = DEFAULT_IPA_BITS, ioremap, invalidation = 'deferred', maintenance = 'map-and-unmap' } = this.scenario.vm ?? {};
+    const { ipaBits = DEFAULT_IPA_BITS, ioremap, invalidation = 'deferred', maintenance = 'map-and-unmap', rollover = 'all' } = this.scenario.vm ?? {};
     const common: VmOptions = {
-      backend, kernel, host, type: kernel.fixedIpa && ipaBits === DEFAULT_IPA_BITS ? 0 : ipaBits, memory: this.arena, hostMemory: this.hostMemory, vmids: this.vmids, invalidation, maintenance,
+      backend, kernel, host, type: kernel.fixedIpa && ipaBits === DEFAULT_IPA_BITS ? 0 : ipaBits, memory: this.arena, hostMemory: this.hostMemory, vmids: this.vmids, invalidation, maintenance, rollover,
       ...(ioremap === undefined ? {} : { mmio: ioremap }),
     };
     if (this.recorder.format === undefined) {
