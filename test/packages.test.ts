@@ -95,11 +95,28 @@ describe('a package.json', () => {
   });
 });
 
+describe('a changeset', () => {
+  const changesets = readdirSync(join(root, '.changeset')).filter((file) => file.endsWith('.md') && file !== 'README.md');
+  const published = packages.map(manifest).filter((each) => each.private !== true).map(({ name }) => name);
+
+  // `changeset version` refuses one that names a package without versions beside others.
+  it.each(changesets)('%s names packages that are published, and the kind of release of each', (file) => {
+    const [, head = '', sentence = ''] = text(`.changeset/${file}`).split(/^---$/m);
+    const rows = head.trim().split('\n').map((row) => /^['"](\S+)['"]: (?:major|minor|patch)$/.exec(row)?.[1] ?? row);
+    expect(rows.filter((name) => !published.includes(name))).toEqual([]);
+    expect(sentence.trim()).toMatch(/\.$/);
+  });
+});
+
 describe('every package', () => {
   const files = ['README.md', 'package.json', 'src/index.ts', 'tsconfig.json', 'tsconfig.src.json', 'tsup.config.ts', 'vitest.config.ts'];
 
   it.each([...packages, ...apps])('%s has the same files', (folder) => {
     expect(files.filter((file) => !existsSync(join(root, folder, file)))).toEqual([]);
+  });
+
+  it.each(packages)('%s carries the licence, which npm packs from its own folder alone', (folder) => {
+    expect(text(`${folder}/LICENSE`)).toBe(text('LICENSE'));
   });
 
   it.each(packages)('%s has a source, types and import condition for each export, in this order', (folder) => {

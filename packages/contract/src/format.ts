@@ -209,7 +209,10 @@ export interface Format {
    * maintenance requirements). Total: answers for every pair of words.
    */
   mustBreak(oldLo: number, oldHi: number, newLo: number, newHi: number, level: Level): Rule | undefined;
-  /** The fields of a descriptor of this kind and level, most significant first. */
+  /**
+   * The fields of a descriptor of this kind and level, all 64 bits, most significant first; those of an invalid entry where the level has no such
+   * descriptor.
+   */
   layout(kind: EntryKind, level: Level): readonly Field[];
   /** Named fields with meanings, most significant first; total, every bit belongs to exactly one field. */
   explain(lo: number, hi: number, level: Level): readonly ExplainedField[];
