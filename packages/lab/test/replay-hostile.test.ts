@@ -87,6 +87,18 @@ describe('a damaged run directory', () => {
     expect(exact).toBeLessThan(30);
   }, 30_000);
 
+  it('whose trace has a torn line is told so by file, line and event, and the rest is replayed', () => {
+    const name = NAMES.find((each) => each.startsWith('end.trace'))!;
+    const lines = new TextDecoder().decode(bytesOf(name)).split('\n');
+    const at = lines.findIndex((line) => line.includes(': s2_map: '));
+    const torn = lines.map((line, i) => (i === at ? line.slice(0, line.indexOf('addr=')) : line)).join('\n');
+    const files = { open: (each: string) => (RUN.has(each) ? bytesSource(each === name ? new TextEncoder().encode(torn) : bytesOf(each)) : undefined) };
+    const causes = replayCauses({ files, backends: { armv8 } });
+    expect(causes.kind === 'done' && causesText(causes.value)).toContain(`torn lines (1): ${name.replace(/\.gz$/u, '')}:${at + 1}: the fields of s2_map are torn;`);
+    const ops = replayOps({ files, backends: { armv8 } });
+    expect(ops.kind === 'done' && replayText(ops.value)).toContain(`1 torn (line ${at + 1}: the fields of s2_map are torn)`);
+  });
+
   it.each(NAMES)('without %s ends in a report or in one sentence', (missing) => {
     const files = { open: (name: string) => (RUN.has(name) && name !== missing ? bytesSource(bytesOf(name)) : undefined) };
     ends(replayCauses({ files, backends: { armv8 } }), causesText);

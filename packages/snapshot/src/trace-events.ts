@@ -177,14 +177,21 @@ function fieldsOf(printed: readonly (readonly [string, Kind, string | undefined]
   return fields;
 }
 
+/** Widths, `0x` included, to which a number with leading zeros is padded: 0x%04x, %#08lx, 0x%08x, %#016lx, 0x%016lx. Another one is cut off. */
+const PADDED: readonly number[] = [6, 8, 10, 16, 18];
+
+function isCutOff(text: string): boolean {
+  return /^0x0./u.test(text) && !PADDED.includes(text.length);
+}
+
 function valueOf(kind: Kind, text: string): Value | undefined {
   switch (kind) {
     case 'address':
-      return exactNumber(parseWord(text));
+      return isCutOff(text) ? undefined : exactNumber(parseWord(text));
     case 'bare':
       return exactNumber(parseWord(`0x${text}`));
     case 'word':
-      return parseWord(text);
+      return isCutOff(text) ? undefined : parseWord(text);
     case 'bareWord':
       return parseWord(`0x${text}`);
     case 'int':

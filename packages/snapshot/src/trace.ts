@@ -24,21 +24,27 @@ export interface Trace extends Iterable<TraceEvent> {
   readonly events: number;
   /** Lines that are neither an event nor a comment nor empty. */
   readonly skipped: number;
+  /** Which these are, from 1: the first few. */
+  readonly skippedLines: readonly number[];
   /** Events that the kernel says it lost: the ring buffer was full. */
   readonly lost: number;
 }
 
 /**
  * `task-pid (tgid) [cpu] flags time: event: text`: trace_print_context and trace_print_lat_fmt of Linux kernel/trace/trace_output.c. The thread group is
- * printed with the option record-tgid, the flags with irq-info; `trace-cmd report` leaves the flags out, and pads the name of the event.
+ * printed with the option record-tgid, the flags with irq-info; `trace-cmd report` leaves the flags out, and pads the name of the event. A
+ * task's name has 15 characters at most (TASK_COMM_LEN): what seems longer is two lines that run into each other.
  */
-const LINE = /^\s*(\S.*)-(\d+)\s+(?:\([\s\d-]*\)\s+)?\[(\d+)\]\s+(?:(\S{4,6})\s+)?(\d+\.\d+): ([\w:.-]+):(?: +(.*))?$/u;
+const LINE = /^\s*(\S.{0,14})-(\d+)\s+(?:\([\s\d-]*\)\s+)?\[(\d+)\]\s+(?:(\S{4,6})\s+)?(\d+\.\d+): ([\w:.-]+):(?: +(.*))?$/u;
 
 /**
  * `CPU:0 [LOST 12 EVENTS]` (print_trace_line of Linux kernel/trace/trace.c); `trace-cmd report`: `CPU:0 [12 EVENTS DROPPED]`, without a number where the kernel
  * did not tell it.
  */
 const LOST = /^\s*(?:cpu:|CPU:)\d+ \[(?:LOST (\d+) EVENTS|(?:(\d+) )?EVENTS DROPPED)\]\s*$/u;
+
+/** Skipped lines that are told one by one. */
+const FEW = 8;
 
 /**
  * Reads an ftrace text as the kernel (`trace`, `trace_pipe`) or `trace-cmd report` prints it. Lines that begin with `#`, and the `CPU N is empty` and
@@ -52,6 +58,7 @@ class TraceReader implements Trace {
   events = 0;
   skipped = 0;
   lost = 0;
+  readonly skippedLines: number[] = [];
   readonly #lines: Generator<string>;
   #line = 0;
 
@@ -71,6 +78,7 @@ class TraceReader implements Trace {
         this.lost += Number(lost[1] ?? lost[2] ?? 1);
       } else if (event === undefined) {
         this.skipped += 1;
+        if (this.skippedLines.length < FEW) this.skippedLines.push(this.#line);
       } else {
         this.events += 1;
         yield event;

@@ -46,12 +46,12 @@ describe('a trace', () => {
 
   it('skips and counts torn lines, and goes on', () => {
     const good = '             vmm-60      [000] d..1.     3.597842: flush_vmid: (__kvm_tlb_flush_vmid+0x0/0x40) mmu=0xffff0000040e69b0';
-    const trace = readTrace(['# tracer: nop', good, good.slice(0, 40), '', 'cpus=1', 'CPU 1 is empty', '\0\0\0', good].join('\n'));
+    const trace = readTrace(['# tracer: nop', good, good.slice(0, 40), '', 'cpus=1', 'CPU 1 is empty', '\0\0\0', good, good.slice(0, 50) + good].join('\n'));
     expect([...trace].map(({ number, line }) => [number, line])).toEqual([
       [0, 2],
       [1, 8],
     ]);
-    expect(trace.skipped).toBe(2);
+    expect([trace.skipped, trace.skippedLines]).toEqual([3, [3, 7, 9]]);
   });
 
   it.each([
@@ -157,5 +157,9 @@ describe('the fields of an event', () => {
     expect(decodeTraceEvent({ event: 's2_map_ret', text: '(x) ret=' })).toBeUndefined();
     expect(decodeTraceEvent({ event: 's2_mkyoung', text: '(x) pgt=0x1 addr=0xffffffffffffffff flags=0x8' })).toBeUndefined();
     expect(decodeTraceEvent({ event: 'kvm_toggle_cache', text: 'VM op at 0x1 (cache was of, now on)' })).toBeUndefined();
+    // A padded number that is not as wide as any format pads it.
+    const range = (end: string): unknown => decodeTraceEvent({ event: 'kvm_unmap_hva_range', text: `mmu notifier unmap range: 0x00ffff99000000 -- ${end}` });
+    expect([range('0x00ffff9'), range('0x00ffff9920000')]).toEqual([undefined, undefined]);
+    expect(range('0x00ffff99200000')).toMatchObject({ fields: { end: 0xffff_9920_0000 } });
   });
 });

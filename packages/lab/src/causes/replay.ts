@@ -3,7 +3,7 @@ import { hex } from '@granule/geometry/bits';
 import { Checkpoints } from '../replay/checkpoints.js';
 import type { ReplayOptions } from '../replay/replay.js';
 import type { CheckpointComparison, TableComparison } from '../replay/report.js';
-import { checkpointOf, type TracedEvent } from '../replay/trace-pass.js';
+import { checkpointOf, tornPlaces, type TracedEvent } from '../replay/trace-pass.js';
 import { type OpenRun, openRun, policyInput } from './open.js';
 import { PolicyReplayer } from './replayer.js';
 import type { CausesReport, NestedReport, Pair, Undetermined } from './report.js';
@@ -83,7 +83,7 @@ function undeterminedOf({ session }: PolicyReplayer, { counts }: OpenRun, sameVm
   }));
   const sum = (of: 'torn' | 'lost'): number => counts.reduce((all, each) => all + each[of], 0);
   const missing = [
-    { what: 'torn lines', count: sum('torn'), reason: 'what they told is not known; differences may follow from them' },
+    { what: 'torn lines', count: sum('torn'), reason: `${tornPlaces(counts).join('; ')}; what they told is not known, and differences may follow from them` },
     { what: 'lost events', count: sum('lost'), reason: 'the ring buffer was full; differences may follow from them' },
     { what: 'VMID', count: sameVmid ? 0 : 1, reason: 'VMs that ran before this one are in no trace' },
   ];

@@ -1,5 +1,6 @@
 import { counted } from '../dump/summary.js';
 import type { ProtLayout } from './prot.js';
+import type { TornLine } from './trace-pass.js';
 
 /** A leaf in words; addresses and descriptors are `0x…` texts, sizes bytes. */
 export interface LeafText {
@@ -91,7 +92,7 @@ export interface ReplayReport {
   readonly kernel: string;
   readonly cpu: string;
   readonly prot: ProtLayout;
-  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number; readonly lost: number }[];
+  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number; readonly tornAt: readonly TornLine[]; readonly lost: number }[];
   /** In the order of their marks, up to the one asked for. */
   readonly checkpoints: readonly CheckpointComparison[];
   readonly operations: Readonly<Record<string, OperationCount>>;
@@ -118,7 +119,7 @@ export function replayText(report: ReplayReport): string {
   const { totals } = report;
   const lines = [
     `Replay of ${report.run}: ${report.kernel}, ${report.cpu}`,
-    ...report.traces.map(({ name, events, torn, lost }) => `${name}: ${counted(events, 'event')}${torn === 0 ? '' : `, ${torn} torn`}${lost === 0 ? '' : `, ${lost} lost`}`),
+    ...report.traces.map(({ name, events, torn, tornAt, lost }) => `${name}: ${counted(events, 'event')}${torn === 0 ? '' : `, ${torn} torn (${tornAt.map(({ line, what }) => `line ${line}: ${what}`).join('; ')})`}${lost === 0 ? '' : `, ${lost} lost`}`),
     ...operationLines(report),
     '',
     ...report.checkpoints.flatMap(checkpointLines),
