@@ -177,6 +177,21 @@ describe('granule geometry', () => {
   });
 });
 
+describe('granule geometry and what does not go together', () => {
+  it('--all lists what is not given', () => {
+    const rows = (...words: readonly string[]): readonly unknown[] => json('geometry', '--all', ...words)['configurations'] as readonly unknown[];
+    expect(rows('--granule', '16K')).toHaveLength(21);
+    expect(rows('--ipa', '40')).toMatchObject([{ granule: '4K', ipaBits: 40 }, { granule: '16K', ipaBits: 40 }, { granule: '64K', ipaBits: 40 }]);
+    expect(rows('--va', '39', '--granule', '64K')).toMatchObject([{ granule: '64K', vaBits: 39 }]);
+  });
+
+  it.each(['--start-level', '--host-va', '--host-granule'])('%s is of stage 2', (option) => {
+    const { status, stderr } = granule('geometry', '--va', '39', option, option === '--host-granule' ? '4K' : '1', ...(option === '--host-granule' ? ['--host-va', '39'] : []));
+    expect(stderr).toBe(`granule: ${option}: it is of stage 2, and --va asks for stage 1.\n`);
+    expect(status).toBe(2);
+  });
+});
+
 describe('granule decode', () => {
   it('names the fields of a register', () => {
     const { fields } = json('decode', 'vtcr_el2', '0x800a_3558') as { fields: { name: string; value: string; meaning: string }[] };

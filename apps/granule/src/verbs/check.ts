@@ -36,7 +36,7 @@ function run(path: string, options: Options): void {
   const position = { line: 0 };
   const outcome = readEventLog(plainSource(path), judge, position);
   if (outcome.kind !== 'done') {
-    throw new CommandFailure(`${path}:${position.line}: ${outcome.sentence}`);
+    throw new CommandFailure(`${path}:${Math.max(1, position.line)}: ${outcome.sentence}`);
   }
   const verdict = judge.finish();
   const unjudged = verdict.unjudged[0];

@@ -35,10 +35,10 @@ export function command(): Command {
     .option('--start-level <N>', 'any legal start level instead of the one KVM chooses')
     .option('--host-granule <SIZE>', 'compare with the levels of a host kernel of this granule')
     .option('--host-va <BITS>', 'and this VA size')
-    .option('--all', 'every granule and size, as a table')
+    .option('--all', 'every granule and size that is not given, as a table')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLE)
-    .action(run);
+    .action((options: Options, command: Command) => run(options, command.getOptionValueSource('granule') === 'cli'));
 }
 
 interface Answer {
@@ -70,7 +70,16 @@ function answer(request: ShapeRequest, options: Options): Answer {
   };
 }
 
-function run(options: Options): void {
+/** What is of stage 2 alone. */
+function refuseStage2(options: Options): void {
+  const given = { '--start-level': options.startLevel, '--host-granule': options.hostGranule, '--host-va': options.hostVa };
+  const foreign = Object.entries(given).find(([, value]) => value !== undefined)?.[0];
+  if (foreign !== undefined) {
+    throw new CommandFailure(`${foreign}: it is of stage 2, and --va asks for stage 1.`);
+  }
+}
+
+function run(options: Options, granuleGiven: boolean): void {
   if (backendOf(options.arch).name === 'armv7-lpae') {
     refuseForeign(options);
   }
@@ -80,9 +89,12 @@ function run(options: Options): void {
   if (options.hostGranule !== undefined && options.hostVa === undefined) {
     throw new CommandFailure('--host-granule: the host needs --host-va too.');
   }
+  if (options.va !== undefined) {
+    refuseStage2(options);
+  }
   const features = featuresOf(options.features, '--features');
   if (options.all === true) {
-    printAll(features, options);
+    printAll(features, options, granuleGiven);
     return;
   }
   const stage = options.va === undefined ? 2 : 1;
@@ -138,20 +150,29 @@ function description(request: ShapeRequest, found: Answer, options: Options): re
 
 const GRANULES = ['4K', '16K', '64K'] as const;
 
-function printAll(features: Partial<Features>, options: Options): void {
+/** Every granule and size that is not given; of stage 2, unless a VA is. */
+function everyAnswer(features: Partial<Features>, options: Options, granuleGiven: boolean): readonly Answer[] {
   const armv7 = options.arch === 'armv7-lpae';
-  const granules = armv7 ? (['4K'] as const) : GRANULES;
+  const granules = granuleGiven || armv7 ? [granuleOf(options.granule, '--granule')] : GRANULES;
   const [smallest, largest] = armv7 ? [25, 40] : [32, 52];
-  const sizes = Array.from({ length: largest - smallest + 1 }, (_, i) => smallest + i);
-  const rows = granules.flatMap((granule) => sizes.map((bits) => answer({ granule, stage: 2, bits, features }, options)));
+  const stage = options.va === undefined ? 2 : 1;
+  const given = options.va ?? options.ipa;
+  const sizes = given === undefined ? Array.from({ length: largest - smallest + 1 }, (_, i) => smallest + i) : [countOf(given, stage === 1 ? '--va' : '--ipa')];
+  return granules.flatMap((granule) => sizes.map((bits) => answer({ granule, stage, bits, features }, options)));
+}
+
+function printAll(features: Partial<Features>, options: Options, granuleGiven: boolean): void {
+  const armv7 = options.arch === 'armv7-lpae';
+  const input = options.va === undefined ? 'IPA' : ' VA';
+  const rows = everyAnswer(features, options, granuleGiven);
   if (options.json === true) {
     printJson({ schema: 'granule-geometry/1', configurations: rows });
     return;
   }
-  print(`GRANULE  IPA  PA  LEVELS  START  ENTRY TABLES  ENTRY BYTES  ALIGNMENT  ${armv7 ? 'VTCR' : 'VTCR_EL2'}\n`);
+  print(`GRANULE  ${input}  PA  LEVELS  START  ENTRY TABLES  ENTRY BYTES  ALIGNMENT  ${armv7 ? 'VTCR' : 'VTCR_EL2'}\n`);
   for (const row of rows) {
     const cell = (name: string, width: number): string => textOf(row, name).padStart(width);
-    const head = `${cell('granule', 7)}  ${cell('ipaBits', 3)}`;
+    const head = `${cell('granule', 7)}  ${cell(options.va === undefined ? 'ipaBits' : 'vaBits', 3)}`;
     const columns = [
       cell('paBits', 2),
       cell('levels', 6),
