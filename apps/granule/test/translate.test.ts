@@ -45,7 +45,18 @@ it('prints lines that keep their schema, with what hardware wrote', () => {
 
 it('--check counts and ends with 1 where an answer differs', () => {
   const { stdout, status } = granule('translate', '--cases', CASES, '--check');
-  expect(stdout).toMatch(/"query":2,.*"verdict":"failed","agrees":"neither"/);
+  expect(stdout).toMatch(/"query":2,.*"verdict":"failed","agrees":"neither","reasons":\["par is 0x[0-9a-f]{16}, recorded 0x0000000000000001"\]/);
   expect(stdout).toMatch(/\n2 passed, 1 failed, 0 doubtful\n$/);
+  expect(status).toBe(1);
+});
+
+it('--check takes a case that cannot be answered as failed, and goes on', () => {
+  const file = join(scratch, 'odd.jsonl');
+  const odd = [{ ...CASE, id: 'unknown', machine: 'other' }, { ...CASE, id: 'indirect', regs: { ...CASE.regs, VTCR_EL2: '0x1080210060' } }, CASE];
+  writeFileSync(file, odd.map((each) => JSON.stringify(each)).join('\n'));
+  const { stdout, status } = granule('translate', '--cases', file, '--check');
+  expect(stdout).toContain('{"case":"unknown","query":0,"verdict":"failed","agrees":"neither","reasons":["there is no machine other"]}');
+  expect(stdout).toMatch(/"case":"indirect","query":0,.*"reasons":\["registers.extension: VTCR_EL2.S2PIE is 1/);
+  expect(stdout).toMatch(/\n2 passed, 7 failed, 0 doubtful\n$/);
   expect(status).toBe(1);
 });
