@@ -68,6 +68,7 @@ const FAMILIES: Readonly<Record<string, { readonly passed: number; readonly doub
   lpa: { passed: 458, doubtful: { 'xs-combine: alternative': 41, 'txsz-range: recorded': 6 } },
   hyp: { passed: 188, doubtful: {} },
   a32: { passed: 416, doubtful: { 'a32-s2-config: alternative': 8 } },
+  other: { passed: 649, doubtful: {} },
   abort: { passed: 465, doubtful: { 'fetch-from-device: recorded': 19, 'high-address-bits: alternative': 2 } },
 };
 

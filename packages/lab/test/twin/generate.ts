@@ -39,7 +39,11 @@ export function mair(random: Random, special: readonly number[]): bigint {
 
 const VA_BITS = [16, 25, 30, 32, 36, 37, 39, 39, 40, 42, 44, 47, 47, 48, 48, 48, 48, 52];
 
+/** At and around the least and the most that there is, with FEAT_LVA or FEAT_LPA2, with FEAT_TTST, and without. */
+const LIMITS = [11, 12, 13, 15, 16, 17, 39, 40, 47, 48, 49];
+
 function txsz(random: Random): number {
+  if (random.once(10)) return random.pick(LIMITS);
   return random.once(20) ? random.below(64) : 64 - random.pick(VA_BITS);
 }
 
@@ -70,7 +74,7 @@ function vtcr(random: Random): bigint {
   const bits = Math.min(Math.max(least + random.below(stride + 4), 16), 52);
   const sl = start < 0 ? 0 : tg === 0 ? [2, 1, 0, 3][start] : 3 - start;
   let register = random.once(3) ? random.bits(64) : random.few(64);
-  register = put(put(register, 0, 6, random.once(16) ? random.below(64) : 64 - bits), 6, 2, random.once(24) ? random.below(4) : sl);
+  register = put(put(register, 0, 6, random.once(16) ? random.pick(LIMITS) : 64 - bits), 6, 2, random.once(24) ? random.below(4) : sl);
   register = put(put(register, 14, 2, tg), 16, 3, random.once(6) ? random.below(7) : 5 + random.below(2));
   register = put(register, 33, 1, start < 0 ? 1 : random.once(24) ? 1 : 0);
   if (start < 0 || random.once(2)) register = put(register, 32, 1, start < 0 || random.once(2) ? 1 : 0);
@@ -100,7 +104,11 @@ const ipaBits = (hcrEl2: bigint, vtcrEl2: bigint, paMax: number): number => ((hc
 
 function randomRegisters(random: Random, { paMax, xs, mte2 }: TwinFeatures): Record<string, bigint> {
   const special = [0xff, ...(xs ? [0x40, 0xa0, 0x01, 0x05, 0x0d] : []), ...(mte2 ? [0xf0] : [])];
-  const sctlr = (): bigint => put(put(random.once(2) ? random.few(64) : random.bits(64), 0, 1, random.once(8) ? 0 : 1), 25, 1, random.once(4) ? 1 : 0);
+  const sctlr = (): bigint => {
+    const on = put(random.once(2) ? random.few(64) : random.bits(64), 0, 1, random.once(8) ? 0 : 1);
+    // EE and EPAN.
+    return put(put(on, 25, 1, random.once(4) ? 1 : 0), 57, 1, random.below(2));
+  };
   const hcrEl2 = hcr(random);
   const vtcrEl2 = vtcr(random);
   const ipa = ipaBits(hcrEl2, vtcrEl2, paMax);
@@ -124,7 +132,7 @@ function randomAddress(random: Random, op: string, registers: Readonly<Record<st
   const size = 64 - (upper ? field(tcrOf, 21, 16) : field(tcrOf, 5, 0));
   const low = random.bits(random.once(20) ? 64 : Math.min(size, random.once(3) ? 32 : 64));
   const va = upper ? BigInt.asUintN(64, -1n - low) : low;
-  const tagged = random.once(6) && !op.startsWith('FETCH') ? put(va, 56, 8, random.bits(8)) : va;
+  const tagged = random.once(6) ? put(va, 56, 8, random.bits(8)) : va;
   return op.startsWith('FETCH') ? align(tagged, 2) : tagged;
 }
 

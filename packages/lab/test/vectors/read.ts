@@ -12,7 +12,10 @@ function done<T>(outcome: { readonly kind: string; readonly value?: T }): T {
 }
 
 /** The machines of the recorded translations. */
-export const recordedMachines = (): ReadonlyMap<string, CaseMachine> => done(readMachines(new TextDecoder().decode(bytesOf('machines.json'))));
+export function recordedMachines(): ReadonlyMap<string, CaseMachine> {
+  const read = (name: string): ReadonlyMap<string, CaseMachine> => done(readMachines(new TextDecoder().decode(bytesOf(name))));
+  return new Map([...read('machines.json'), ...read('other-machines.json')]);
+}
 
 /** The cases of one family of recorded translations. */
 export function recordedCases(family: string): readonly TranslationCase[] {
@@ -22,4 +25,4 @@ export function recordedCases(family: string): readonly TranslationCase[] {
   return done(readCases(new TextDecoder().decode(bytes)));
 }
 
-export const FAMILIES = ['s1', 's1-perm', 's1-range', 's2', 'two-stage', 'attr', 'lpa', 'hyp', 'a32', 'abort'] as const;
+export const FAMILIES = ['s1', 's1-perm', 's1-range', 's2', 'two-stage', 'attr', 'lpa', 'hyp', 'a32', 'abort', 'other'] as const;
