@@ -52,6 +52,9 @@ function granule(code: number, codes: readonly number[], implemented: readonly n
   return implemented.includes(tgx) ? tgx : Math.min(...implemented);
 }
 
+/** PS and IPS: the reserved value behaves as the largest, 52 bits (DDI 0487 TCR_EL1.IPS). */
+const sizeCode = (ps: number): number => Math.min(ps, 6);
+
 const TG0 = [12, 16, 14, 0];
 const TG1 = [0, 14, 12, 16];
 
@@ -64,7 +67,7 @@ function twoRanges(features: TwinFeatures, tcr: bigint, upper: boolean): Pick<S1
   return {
     tgx,
     txsz: upper ? field(tcr, 21, 16) : field(tcr, 5, 0),
-    ps: field(tcr, 34, 32),
+    ps: sizeCode(field(tcr, 34, 32)),
     sh: upper ? slice(tcr, 29, 28) : slice(tcr, 13, 12),
     epd: bit(tcr, upper ? 23 : 7),
     e0pd: e0pd && bit(tcr, 55 + own),
@@ -85,7 +88,7 @@ function oneRange(features: TwinFeatures, tcr: bigint): ReturnType<typeof twoRan
   return {
     tgx,
     txsz: field(tcr, 5, 0),
-    ps: field(tcr, 18, 16),
+    ps: sizeCode(field(tcr, 18, 16)),
     sh: slice(tcr, 13, 12),
     epd: false,
     e0pd: false,
@@ -131,7 +134,7 @@ export function getS2TTWParams(machine: TwinMachine): S2Params {
     txsz: field(vtcr, 5, 0),
     sl0: field(vtcr, 7, 6),
     sl2: tgx === 12 && ds && bit(vtcr, 33),
-    ps: field(vtcr, 18, 16),
+    ps: sizeCode(field(vtcr, 18, 16)),
     ds,
     sh: slice(vtcr, 13, 12),
     ptw: !bit(hcr, 27) && bit(hcr, 2),

@@ -16,7 +16,7 @@ export const iaSize = ({ txsz }: AddressParams): number => 64 - txsz;
 
 /** AArch64.PhysicalAddressSize: PS, clamped to what is implemented. */
 export function physicalAddressSize({ paMax }: TwinFeatures, { ps, tgx, ds }: AddressParams): number {
-  const said = [32, 36, 40, 42, 44, 48, 52, 56][ps];
+  const said = [32, 36, 40, 42, 44, 48, 52][ps];
   return Math.min(said, tgx === 16 || ds ? Math.min(52, paMax) : Math.min(48, paMax));
 }
 
