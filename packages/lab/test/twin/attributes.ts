@@ -132,8 +132,8 @@ export function encodePARAttrs({ features }: TwinMachine, { memtype, device, inn
   if (tags) return 0xf0n;
   const without = features.xs && !xs;
   if (memtype === 'device') return (device << 2n) | (without ? 1n : 0n);
-  const writeThrough = ({ attrs, hints, transient }: Cacheability): boolean => attrs === 'WT' && hints === 2n && !transient;
-  if (without && writeThrough(inner) && writeThrough(outer)) return 0xa0n;
+  // The allocation hints that tell are the outer ones.
+  if (without && inner.attrs === 'WT' && outer.attrs === 'WT' && outer.hints === 2n && !outer.transient) return 0xa0n;
   if (without && inner.attrs === 'NC' && outer.attrs === 'NC') return 0x40n;
   return (encodeNibble(outer) << 4n) | encodeNibble(inner);
 }
