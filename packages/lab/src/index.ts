@@ -23,7 +23,8 @@ export type { CombinedResult } from './walk/combined.js';
 export { walkAddress } from './walk/walk.js';
 export { isNestedRegime, type ShadowWalk, walkShadow } from './nested/shadow-walk.js';
 export type { ShadowState } from './nested/shadow-verdict.js';
-export { replayOps, type ReplayOptions } from './replay/replay.js';
+export type { ReplayOptions } from './replay/options.js';
+export { replayOps } from './replay/replay.js';
 export { replayCauses } from './causes/replay.js';
 export type { EntryEvent, EntryHistory } from './causes/history.js';
 export { type CallCount, type CallDifference, causesText, type CausesReport, type NestedReport, type Pair, type Undetermined } from './causes/report.js';
@@ -39,7 +40,7 @@ export { type Scenario, SCENARIO_SCHEMA, scenarioJsonSchema, scenarioSchema, typ
 export { scenario, ScenarioBuilder, type VcpuSteps } from './scenario/builder.js';
 export type { Backends } from './scenario/configure.js';
 export { checkScenario, type FieldPath, readScenario, type ScenarioFile } from './scenario/read.js';
-export type { Progress } from './scenario/run/run.js';
+export type { Progress } from './progress.js';
 export { type RunOptions, runScenario } from './scenario/run/run-scenario.js';
 export { type SingleStep, type Step, type StepInput, type StepName, type StepOf, STEP_NAMES } from './scenario/steps.js';
 export { bracket, type CostBracket, type Measured, type Mix, type Policy } from './cost/bracket.js';

@@ -147,6 +147,14 @@ describe('a kernel that did something else', () => {
   });
 });
 
+describe('a nested run that is replayed up to a checkpoint', () => {
+  it.each(['c20', 'c2', 'c4'])('%s: what only later checkpoints tell of the shadows is not held against it', (until) => {
+    const found = valueOf(replay('G-4k-v2', {}, until));
+    expect(found.checkpoints.at(-1)?.name).toBe(until);
+    expect(found.exact, causesText(found)).toBe(true);
+  });
+});
+
 describe('damaged files of a nested run end in one sentence', () => {
   it.each([
     ['a line that is no op', 'S2MAP zzz', 'refused', 'ops.line'],

@@ -2,7 +2,7 @@ export { elfCore, isElf, readElf, type ElfImage } from './elf.js';
 export { EVENTS_SCHEMA_NAME, eventLogWriter, readEventLog, type LogPosition } from './event-log.js';
 export { inflate, isGzip, type InflateOptions } from './gzip.js';
 export { openImage, type Image, type OpenImageOptions } from './image.js';
-export { linesOf } from './lines.js';
+export { linesOf, textOf } from './lines.js';
 export { PTDUMP_FORMS, type PtdumpBits, type PtdumpForm } from './ptdump-attributes.js';
 export {
   kernelLevelName,

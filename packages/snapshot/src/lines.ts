@@ -6,6 +6,13 @@ const PIECE_BYTES = 2 ** 16;
 const MAX_LINE = 16384;
 const NEWLINE = 10;
 
+/** A whole text (UTF-8), without a byte order mark. */
+export function textOf(source: ByteSource): string {
+  const bytes = new Uint8Array(source.size);
+  const got = source.read(0, bytes);
+  return strFromU8(bytes.subarray(0, got)).replace(/^\u{feff}/u, '');
+}
+
 /** The lines of a text (UTF-8), read piece by piece, without their ends. Of a longer line than 16 KiB only the beginning is given. */
 export function* linesOf(source: ByteSource | string): Generator<string> {
   if (typeof source === 'string') {

@@ -23,7 +23,9 @@ const table = { pgt: 'word', addr: 'address', size: 'address' } as const;
 const mapping = { ...table, phys: 'address', prot: 'word' } as const;
 const kernelRange = { start: 'word', end: 'word' } as const;
 const kernelPage = { va: 'word', size: 'address' } as const;
-const byAddress = { mmu: 'word', ipa: 'address', level: 'int' } as const;
+/** Probes of one stage 2 may print its table and its root besides. */
+const stage2 = { mmu: 'word', pgt: 'word?', pgd_phys: 'address?' } as const;
+const byAddress = { mmu: 'word', ipa: 'address', level: 'int', pgt: 'word?', pgd_phys: 'address?' } as const;
 const result = { ret: 'int' } as const;
 
 /** Probes at the entry of a function, `(place) name=value …`, and at its return (`_ret`). Fields that a probe does not print are refused but for
@@ -55,11 +57,11 @@ export const PROBES = {
   hyp_map_ret: result,
   hyp_unmap: table,
   hyp_unmap_ret: result,
-  flush_vmid: { mmu: 'word' },
+  flush_vmid: stage2,
   flush_vmid_ipa: byAddress,
   flush_vmid_ipa_nsh: byAddress,
-  flush_vmid_range: { mmu: 'word' },
-  flush_cpu_context: { mmu: 'word', pgd_phys: 'address' },
+  flush_vmid_range: stage2,
+  flush_cpu_context: { ...stage2, pgd_phys: 'address' },
   dcache_clean_inval_poc: kernelRange,
   dcache_clean_pou: kernelRange,
   icache_inval_pou: kernelRange,
@@ -68,9 +70,9 @@ export const PROBES = {
   set_way_flush: {},
   toggle_cache: { was: 'int' },
   stage2_flush_vm: {},
-  unmap_stage2_range: { mmu: 'word', start: 'address', size: 'address' },
+  unmap_stage2_range: { ...stage2, start: 'address', size: 'address', block: 'address?' },
   phys_addr_ioremap: {},
-  nested_s2_unmap: {},
+  nested_s2_unmap: { block: 'address?' },
   nested_s2_wp: {},
   nested_s2_flush: {},
   lookup_s2_mmu: {},

@@ -1,6 +1,6 @@
 import type { ByteSource } from '@granule/contract';
 import { bytesSource } from '@granule/memory';
-import { decodeTraceEvent, isKnownEvent, linesOf, parseTraceLine, readTrace } from '@granule/snapshot';
+import { decodeTraceEvent, isKnownEvent, linesOf, parseTraceLine, readTrace, textOf } from '@granule/snapshot';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { sampleText } from './samples.js';
@@ -87,6 +87,12 @@ describe('a trace', () => {
     expect([...linesOf(source)].map(({ length }) => length)).toEqual([16384, 4]);
   });
 
+  it('may be one line where it is read whole, with or without a byte order mark', () => {
+    const text = 'é{}'.repeat(30_000);
+    expect(textOf(encode(text))).toBe(text);
+    expect(textOf(encode(`\ufeff${text}`))).toBe(text);
+  });
+
   it('takes time in proportion to its length, whatever is in the lines', () => {
     const start = performance.now();
     for (const part of ['-1 ', '-1 (', '- ', '-1 [', '-1 [0] ', '-1      ', 'a-1 [0] 1.1: ', '-1 (1 ', ' ', '(((', '1'.repeat(9)]) {
@@ -142,7 +148,7 @@ describe('the fields of an event', () => {
     ['s2_test_clear_young', '(kvm_pgtable_stage2_test_clear_young+0x0/0x54) pgt=0xffff0000048f1240 addr=0xc0001000 size=0x1000 mkold=0x1', { pgt: 0xffff_0000_048f_1240n, addr: 0xc000_1000, size: 0x1000, mkold: 1 }],
     ['s2_free_unlinked', '(kvm_pgtable_stage2_free_unlinked+0x0/0xcc) mm_ops=0xffffd18da3002cf8 table=0xffff000004c7d000 level=2', { table: 0xffff_0000_04c7_d000n, level: 2 }],
     ['hyp_map', '(kvm_pgtable_hyp_map+0x0/0x100) pgt=0xffff0000013719c0 addr=0x40722000 size=0x1000 phys=0x40722000 prot=0xb', { pgt: 0xffff_0000_0137_19c0n, addr: 0x4072_2000, size: 0x1000, phys: 0x4072_2000, prot: 0xbn }],
-    ['unmap_stage2_range', '(__unmap_stage2_range+0x0/0x5c) mmu=0xffff0000040e49b0 start=0x800b8000 size=0x1000 block=1 pgd_phys=0x440ea000 pgt=0xffff000004d30800', { mmu: 0xffff_0000_040e_49b0n, start: 0x800b_8000, size: 0x1000 }],
+    ['unmap_stage2_range', '(__unmap_stage2_range+0x0/0x5c) mmu=0xffff0000040e49b0 start=0x800b8000 size=0x1000 block=1 pgd_phys=0x440ea000 pgt=0xffff000004d30800', { mmu: 0xffff_0000_040e_49b0n, pgt: 0xffff_0000_04d3_0800n, pgd_phys: 0x440e_a000, block: 1, start: 0x800b_8000, size: 0x1000 }],
     ['flush_vmid_ipa', '(__kvm_tlb_flush_vmid_ipa+0x0/0x6c) mmu=0xffff0000040e49b0 ipa=0x800b8000 level=3', { mmu: 0xffff_0000_040e_49b0n, ipa: 0x800b_8000, level: 3 }],
     ['lookup_s2_mmu_ret', '(kvm_vcpu_load_hw_mmu+0x13c/0x2e4 <- lookup_s2_mmu) mmu=0x0', { mmu: 0n }],
     ['stage2_flush_vm', '(stage2_flush_vm+0x0/0x100)', {}],

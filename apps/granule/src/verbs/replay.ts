@@ -4,6 +4,7 @@ import { causesText, replayCauses, replayOps, replayText } from '@granule/lab';
 import { CommandFailure, exitCodeOf, valueOf } from '../failures.js';
 import { BACKENDS } from '../backends.js';
 import { print, printJson } from '../output.js';
+import { progressOf } from '../progress.js';
 import { runFiles } from '../runs.js';
 import { wordOf } from '../words.js';
 
@@ -38,15 +39,20 @@ export function command(): Command {
 }
 
 function run(path: string, { ops, until, explain, json }: Options): void {
-  const options = { files: runFiles(path), backends: BACKENDS, ...(until === undefined ? {} : { until }) };
+  const progress = progressOf();
+  const options = { files: runFiles(path), backends: BACKENDS, progress: progress.told, ...(until === undefined ? {} : { until }) };
   if (ops === true && explain !== undefined) {
     throw new CommandFailure('--explain: it tells what the policy did, so that --ops does not go with it.');
   }
   if (ops === true) {
-    show(path, replayOps(options), 'granule-replay/1', replayText, json);
+    const replayed = replayOps(options);
+    progress.end();
+    show(path, replayed, 'granule-replay/1', replayText, json);
   } else {
     const addresses = explain?.map((text) => Number(wordOf(text, '--explain')));
-    show(path, replayCauses({ ...options, ...(addresses && { explain: addresses }) }), 'granule-replay-causes/1', causesText, json);
+    const replayed = replayCauses({ ...options, ...(addresses && { explain: addresses }) });
+    progress.end();
+    show(path, replayed, 'granule-replay-causes/1', causesText, json);
   }
 }
 

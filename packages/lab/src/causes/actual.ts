@@ -51,8 +51,8 @@ const CALLS: { readonly [N in TraceEventName]?: readonly string[] } = {
   s2_relax_perms: ['addr', 'prot', 'flags'],
   s2_mkyoung: ['addr', 'flags'],
   s2_test_clear_young: ['addr', 'size', 'mkold'],
-  unmap_stage2_range: ['start', 'size'],
-  nested_s2_unmap: [],
+  unmap_stage2_range: ['start', 'size', 'block'],
+  nested_s2_unmap: ['block'],
   nested_s2_wp: [],
   nested_s2_flush: [],
   stage2_flush_vm: [],
@@ -85,21 +85,24 @@ export function isCall({ event, fields }: DecodedEvent): boolean {
 }
 
 /**
- * A traced event as a call; undefined where it is none of the policy's. Kernel addresses become physical ones through the linear map, and where a VM has
- * several stage-2 tables the pointers to them their numbers.
+ * A traced event as a call; undefined where it is none of the policy's. Kernel addresses become physical ones through the linear map, and pointers to a stage 2
+ * its number; a pointer to none that was made stays what it is.
  */
-export function callOf(decoded: DecodedEvent, linear: LinearMap, tables?: TableNumbers): Call | undefined {
+export function callOf(decoded: DecodedEvent, linear: LinearMap, tables: TableNumbers): Call | undefined {
   if (!isCall(decoded)) {
     return undefined;
   }
   const call = plainCall(decoded, linear);
-  const { pgt, mmu } = decoded.fields as { readonly pgt?: bigint; readonly mmu?: bigint };
-  const pointer = pgt ?? mmu;
-  if (tables === undefined || pointer === undefined) {
+  const { pgt, mmu, pgd_phys: root } = decoded.fields as { readonly pgt?: bigint; readonly mmu?: bigint; readonly pgd_phys?: number };
+  const pointers = [mmu, pgt].filter((each) => each !== undefined);
+  if (pointers.length === 0) {
     return call;
   }
-  const table = tables.of(pointer) ?? -1;
-  return decoded.event === 'lookup_s2_mmu_ret' ? { ...call, fields: { found: pointer === 0n ? 0 : table } } : { ...call, fields: { ...call.fields, table } };
+  const numbers = pointers.map((pointer) => tables.of(pointer) ?? pointer);
+  const table = numbers.find((each) => typeof each === 'bigint') ?? numbers.find((each) => each !== numbers[0]) ?? numbers[0];
+  return decoded.event === 'lookup_s2_mmu_ret'
+    ? { ...call, fields: { found: mmu === 0n ? 0 : table } }
+    : { ...call, fields: { ...call.fields, table, ...(root === undefined ? {} : { root }) } };
 }
 
 function plainCall(decoded: DecodedEvent, linear: LinearMap): Call {
@@ -116,7 +119,7 @@ function plainCall(decoded: DecodedEvent, linear: LinearMap): Call {
   if (level !== undefined) {
     return { event, fields: { ...fields, level: level === TTL_UNKNOWN || level === 0 ? NO_LEVEL : level } };
   }
-  const flag = event === 's2_test_clear_young' ? 'mkold' : event === 'toggle_cache' ? 'was' : undefined;
+  const flag = ['mkold', 'was', 'block'].find((name) => typeof fields[name] === 'number');
   return { event, fields: flag === undefined ? fields : { ...fields, [flag]: fields[flag] !== 0 } };
 }
 

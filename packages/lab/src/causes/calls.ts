@@ -19,7 +19,7 @@ export interface CacheGeometry {
   readonly icacheLimit: number;
 }
 
-/** Calls that are about one stage 2: in a run with several they carry its number, 0 the VM's own. */
+/** Calls that are about one stage 2: they carry its number, 0 the VM's own. */
 const ABOUT_ONE_TABLE = /^(?:s2_(?!mmu_)|flush_|unmap_stage2_range$)/u;
 
 /**
@@ -33,21 +33,19 @@ export class CallRecorder implements EffectSink {
   readonly #layout: ProtLayout;
   readonly #caches: CacheGeometry;
   readonly #at: LookupResult = newLookup();
-  readonly #severalTables: boolean;
   #operation = '';
   #start = 0;
   /** The stage 2 that the last event is about; effects are of the same one. */
   #mmu = 0;
 
-  constructor(out: (call: Call) => void, layout: ProtLayout, caches: CacheGeometry, severalTables = false) {
+  constructor(out: (call: Call) => void, layout: ProtLayout, caches: CacheGeometry) {
     this.#out = out;
     this.#layout = layout;
     this.#caches = caches;
-    this.#severalTables = severalTables;
   }
 
   #take({ event, fields }: Call): void {
-    this.#out({ event, fields: this.#severalTables && ABOUT_ONE_TABLE.test(event) ? { ...fields, table: this.#mmu } : fields });
+    this.#out({ event, fields: ABOUT_ONE_TABLE.test(event) ? { ...fields, table: this.#mmu } : fields });
   }
 
   readonly trace = ({ event, fields, calls = 1, mmu = 0 }: PolicyEvent & { readonly calls?: number }): void => {

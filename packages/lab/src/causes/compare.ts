@@ -16,6 +16,9 @@ export interface Expected {
   readonly optional?: boolean;
 }
 
+/** What page-table calls do to TLBs and caches, before they return. */
+const MAINTENANCE = /^(?:flush_vmid|clean_dcache_|dcache_|invalidate_icache_|icache_)/u;
+
 /** Holds the calls of policy and kernel against each other, in order. */
 export class CallComparison {
   readonly calls: Record<string, CallCount> = {};
@@ -86,6 +89,13 @@ export class CallComparison {
     }
     const sentence = `The policy has ${text(ours, differing)} and the kernel ${text(call, differing)}.`;
     this.note({ ...at(event), operation: call.event, cause: ourCause, what: 'arguments', sentence });
+  }
+
+  /** A mapping or a change of permissions returned in a task: what it was to do to TLBs and caches is done, or missing. */
+  returned(pid: number): void {
+    const queue = this.queue(pid);
+    const next = queue.findIndex(({ call }) => !MAINTENANCE.test(call.event));
+    queue.splice(0, next === -1 ? queue.length : next).forEach((each) => this.missing(each));
   }
 
   /** Nothing more can come for a task: what it was expected to call is missing. */

@@ -98,7 +98,7 @@ export class Faults {
     if (!raced || !mapped) {
       return since;
     }
-    this.#session.hostMemory.count('race');
+    this.#session.hostMemory.take('race');
     return vm.invalidations;
   }
 

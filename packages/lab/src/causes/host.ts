@@ -1,10 +1,22 @@
 import type { HostAddress, HostArea, HostMemory, HostMemoryType, HostPage } from '@granule/kvm';
 import { alignDown, hex } from '@granule/geometry/bits';
 
-/** A fact that only the trace itself tells. */
-export type GivenName =
-  | 'physical address' | 'host page size' | 'host writability' | 'device memory type' | 'host memory area' | 'cache state' | 'race' | 'dirty-log mask'
-  | 'flush after ageing' | 'vCPU load' | 'hyp mapping of the kernel' | 'object of the kernel';
+/** An argument that only the call itself tells. */
+export type GivenName = 'physical address' | 'host page size' | 'host writability';
+
+/** What is no argument of a call, and what nothing but the kernel's events tells: why that is so. */
+const UNTOLD = {
+  'device memory type': 'VM_ALLOW_ANY_UNCACHED and mappings that the kernel makes as cacheable do not show in the calls of the VMM',
+  'host memory area': 'no step maps what is behind a slot; it is taken for what slots.json calls it, or for ordinary memory',
+  'cache state': 'while no VM register traps the guest may switch its caches unseen, and the value of a trapped SCTLR is in no event',
+  'race': 'whether the host looked before or after the notifier of another task, only what the fault leads to tells',
+  'flush after ageing': 'clear_young and clear_flush_young have one tracepoint; whether a TLB flush follows tells them apart',
+  'vCPU load': 'which vCPU ran there last while nothing was traced is not known',
+  'hyp mapping of the kernel': 'what boot maps for EL2 has no cause in a run',
+  'object of the kernel': 'where an object lies that the kernel shares with EL2, and its size, is not known',
+} as const;
+
+export type UntoldName = keyof typeof UNTOLD;
 
 /** The call that a fault led to, as far as it tells what the host has. */
 export interface TellingCall {
@@ -43,6 +55,7 @@ export interface TracedArea extends HostArea {
  */
 export class TracedHost implements HostMemory {
   readonly given = new Map<GivenName, number>();
+  readonly #untold = new Map<UntoldName, number>();
   /** The call that the fault under way led to; undefined: none. */
   telling: TellingCall | undefined;
   /** A page was asked for of which nothing is known. */
@@ -63,8 +76,18 @@ export class TracedHost implements HostMemory {
     this.#pmd = pmd;
   }
 
+  /** An argument is given. */
   count(name: GivenName): void {
     this.given.set(name, (this.given.get(name) ?? 0) + 1);
+  }
+
+  /** A fact is taken from the kernel's events. */
+  take(name: UntoldName): void {
+    this.#untold.set(name, (this.#untold.get(name) ?? 0) + 1);
+  }
+
+  get untold(): readonly { readonly what: string; readonly count: number; readonly reason: string }[] {
+    return [...this.#untold].map(([what, count]) => ({ what, count, reason: UNTOLD[what] }));
   }
 
   add(area: TracedArea): void {
@@ -121,7 +144,7 @@ export class TracedHost implements HostMemory {
       return area;
     }
     // VM_ALLOW_ANY_UNCACHED (VFIO), or memory that the kernel maps as cacheable: the VMM's calls do not show it.
-    this.count('device memory type');
+    this.take('device memory type');
     const told = { ...area, memory: type };
     this.change(area.start, area.end, () => told);
     return told;

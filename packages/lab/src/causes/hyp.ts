@@ -86,7 +86,7 @@ export class HypMappingCalls {
       perform(this.live, 'hyp_map', fields, this.#rules);
     }
     if (this.#object === undefined) {
-      hostMemory.count('hyp mapping of the kernel');
+      hostMemory.take('hyp mapping of the kernel');
     } else {
       this.#compare(event, fields, this.#object);
     }
@@ -98,7 +98,7 @@ export class HypMappingCalls {
   #compare(event: TracedEvent, fields: TraceFields<'hyp_map'>, object: SharedObject): void {
     const { comparison, sizes, input, hostMemory } = this.#session;
     if (object.last === undefined) {
-      hostMemory.count('object of the kernel');
+      hostMemory.take('object of the kernel');
     }
     const phys = object.last === undefined ? fields.phys : object.last.phys + sizes.page;
     const addr = this.#hypAddress(phys, object) ?? fields.addr;

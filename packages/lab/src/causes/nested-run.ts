@@ -12,7 +12,7 @@ import { type Shown, SnapshotHypervisor } from '../nested/snapshots.js';
 import { stretchesOf } from '../nested/stretches.js';
 import { openCheckpoint } from '../replay/checkpoints.js';
 import type { KernelTables, PlacedTable } from '../replay/kernel-tables.js';
-import type { ReplayOptions } from '../replay/replay.js';
+import type { ReplayOptions } from '../replay/options.js';
 import { openCheckpointMemory, readCheckpointRegisters, readLines } from '../replay/run-directory.js';
 import { checkpointOf, type TracedEvent } from '../replay/trace-pass.js';
 import { invalidationName, isInvalidation, isLargeStep, type NestedInput } from './nested.js';
@@ -37,7 +37,7 @@ export function nestedInput(
     return ops;
   }
   const shown = new Map<string, Shown>();
-  for (const { checkpoint } of upTo(options.until, known)) {
+  for (const { checkpoint } of knownUpTo(options.until, known)) {
     const each = shownAt(options, checkpoint);
     if (each.kind !== 'done') {
       return each;
@@ -59,7 +59,7 @@ export function nestedInput(
 }
 
 /** The checkpoints that a replay comes to. */
-function upTo(until: string | undefined, known: readonly KernelTables[]): readonly KernelTables[] {
+export function knownUpTo(until: string | undefined, known: readonly KernelTables[]): readonly KernelTables[] {
   const last = known.findIndex(({ checkpoint }) => checkpoint === until);
   return last === -1 ? known : known.slice(0, last + 1);
 }

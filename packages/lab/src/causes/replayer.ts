@@ -72,7 +72,7 @@ export class PolicyReplayer {
     }
     const { nested, tables } = this.session;
     if (decoded.event === 's2_init') {
-      tables?.made(decoded.fields);
+      tables.made(decoded.fields);
     }
     const call = callOf(decoded, this.#linear, tables);
     if (nested?.isCause(decoded, this.#faults.causeOf(source.pid) !== undefined) === true) {
@@ -153,7 +153,7 @@ export class PolicyReplayer {
     const { nested, tables } = this.session;
     const vcpu = this.#tasks.of(pid);
     this.#entered(event);
-    const cause = vcpu && tables && nested?.cause(vcpu, cpu, decoded, new FollowingCalls(later, pid, tables));
+    const cause = vcpu && nested?.cause(vcpu, cpu, decoded, new FollowingCalls(later, pid, tables));
     if (cause !== undefined) {
       this.session.count(cause.name);
       this.session.run(pid, event, cause.sentence, cause.run);
@@ -195,12 +195,10 @@ export class PolicyReplayer {
   #adopt(decoded: DecodedEvent): void {
     const { nested, tables, input } = this.session;
     this.session.muted = true;
-    if (tables !== undefined) {
-      nested?.adopt(decoded, input.layout, tables);
-      const call = callOf(decoded, this.#linear, tables);
-      if (call !== undefined) {
-        this.session.histories?.call(call, this.session.vm, "a fault through tables that nothing tells, taken over from the kernel", this.session.where);
-      }
+    nested?.adopt(decoded, input.layout, tables);
+    const call = callOf(decoded, this.#linear, tables);
+    if (call !== undefined) {
+      this.session.histories?.call(call, this.session.vm, "a fault through tables that nothing tells, taken over from the kernel", this.session.where);
     }
     this.session.muted = false;
   }
@@ -209,8 +207,9 @@ export class PolicyReplayer {
   #load(event: TracedEvent, call: Call): void {
     const { comparison, hostMemory } = this.session;
     const { pid } = event.source;
-    if (this.#tasks.unseen && !comparison.queue(pid).some((each) => each.call.event === call.event)) {
-      hostMemory.count('vCPU load');
+    const unseen = this.#tasks.loads(Number(call.fields['table']), event.source.cpu);
+    if (unseen && !comparison.queue(pid).some((each) => each.call.event === call.event)) {
+      hostMemory.take('vCPU load');
       comparison.count(call.event, true);
     } else {
       comparison.actual(pid, event, call, this.session.cause);
@@ -255,7 +254,7 @@ export class PolicyReplayer {
         this.#answers.expect(pid, 's2_test_clear_young', young ? 1 : 0);
       }
       if (young && flush) {
-        hostMemory.count('flush after ageing');
+        hostMemory.take('flush after ageing');
       }
     });
   }
@@ -286,7 +285,7 @@ export class PolicyReplayer {
       this.#caches(vcpu, traced?.fields.was);
       const now = isSctlr(fields) && traced !== undefined ? traced.fields.now : vcpu.cachesOn;
       if (isSctlr(fields)) {
-        hostMemory.count('cache state');
+        hostMemory.take('cache state');
       }
       this.session.run(pid, event, `trapped write of ${fields.name}`, () => linuxCaches.vmRegister(vm, vcpu, fields.pc, now));
       if (!vcpu.tvm) {
@@ -298,7 +297,7 @@ export class PolicyReplayer {
   /** SCTLR as it stands: known while its writes trap, else given. */
   #caches(vcpu: Vcpu, given: boolean | undefined): void {
     if (given !== undefined && this.#cachesUnknown.delete(vcpu)) {
-      this.session.hostMemory.count('cache state');
+      this.session.hostMemory.take('cache state');
       vcpu.cachesOn = given;
     }
   }

@@ -67,8 +67,10 @@ export interface CausesReport {
   readonly nested?: NestedReport;
   /** Of the addresses that were asked for. */
   readonly history?: readonly EntryHistory[];
-  /** Arguments that only the calls themselves tell, by kind. */
+  /** Arguments that only the calls themselves tell, by kind: physical address, host page size, host writability. */
   readonly given: Readonly<Record<string, number>>;
+  /** What the files of the run say against each other, one sentence each. */
+  readonly contradictions: readonly string[];
   readonly undetermined: readonly Undetermined[];
   readonly differences: readonly CallDifference[];
   readonly moreDifferences: number;
@@ -96,6 +98,7 @@ export function causesText(report: CausesReport): string {
     `  ${ofTotal(totals.answers.equal, totals.answers.total)} answers are the kernel's`,
     ...(totals.dirtyPages.total === 0 ? [] : [`  ${ofTotal(totals.dirtyPages.equal, totals.dirtyPages.total)} dirty pages are the kernel's`]),
     `given, not predicted: ${Object.entries(report.given).map(([name, count]) => `${name} ${count.toLocaleString('en')}`).join(', ') || 'nothing'}`,
+    ...report.contradictions.map((sentence) => `  ! ${sentence}`),
     ...report.undetermined.map(({ what, count, reason }) => `undetermined: ${what} (${count.toLocaleString('en')}): ${reason}`),
     ...report.differences.map(({ trace, line, operation, cause, sentence }) => `  ! ${trace}:${line} ${operation}: ${sentence} Cause: ${cause}.`),
     ...(report.moreDifferences === 0 ? [] : [`    and ${report.moreDifferences} more`]),

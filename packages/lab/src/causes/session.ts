@@ -44,6 +44,9 @@ export interface PolicyInput extends Pick<VmOptions, 'backend' | 'kernel' | 'hos
 
 export type Where = Pick<TracedEvent, 'trace' | 'line'>;
 
+/** The thread that takes the memory of a process that is being killed: its notifiers may not sleep (Linux __oom_reap_task_mm). */
+const OOM_REAPER = 'oom_reaper';
+
 /** What a replay by causes has at one point of a run: the VM, the host's memory, and what was found so far. */
 export class Session {
   readonly comparison: CallComparison;
@@ -60,13 +63,14 @@ export class Session {
   readonly live: (LiveTable | undefined)[] = [];
   /** The guest hypervisor, where there is one, and the numbers of the stage 2s then. */
   readonly nested: NestedDriver | undefined;
-  readonly tables: TableNumbers | undefined;
+  readonly tables = new TableNumbers();
   readonly histories: EntryHistories | undefined;
   /** What the policy does now shows in no trace. */
   muted = false;
   /** The machine refuses the VM: nothing more can be replayed. */
   problem: Outcome<never> | undefined;
   #pid = 0;
+  #task = '';
   #cause = '';
   #at: Where = { trace: '', line: 0 };
 
@@ -75,11 +79,10 @@ export class Session {
     this.sizes = { page: 2 ** pageShift, pmd: 2 ** (pageShift + stride) };
     const { nested } = input;
     this.comparison = new CallComparison(input.traced, (call) => nested?.largeStepsTraced === false && isLargeStep(call));
-    this.recorder = new CallRecorder((call) => this.#made(call), input.layout, { icacheLimit: input.icacheLimit }, nested !== undefined);
+    this.recorder = new CallRecorder((call) => this.#made(call), input.layout, { icacheLimit: input.icacheLimit });
     const histories = input.explain && new EntryHistories(input.explain);
     this.histories = histories;
     this.nested = nested && new NestedDriver(nested, (shadow, ipa, sentence) => histories?.forwarded(shadow, ipa, sentence, this.#at));
-    this.tables = nested && new TableNumbers();
     this.hostMemory = new TracedHost(this.sizes.page, this.sizes.pmd);
   }
 
@@ -103,12 +106,21 @@ export class Session {
     }
     this.input.onCall?.(call);
     this.histories?.call(call, this.vm, this.#cause, this.#at);
-    this.comparison.expect(this.#pid, { call, cause: this.#cause, at: this.#at });
+    this.comparison.expect(this.#pid, { call: this.#asProbed(call), cause: this.#cause, at: this.#at });
+  }
+
+  /** A call with what else its probe may print: the root of its table, and whether it may sleep. */
+  #asProbed({ event, fields }: Call): Call {
+    const { placed, nested } = this.input;
+    const { table } = fields;
+    const root = table === 0 ? placed.root : typeof table === 'number' ? nested?.shadows[table - 1]?.root : undefined;
+    const sleeps = event === 'unmap_stage2_range' || event === 'nested_s2_unmap';
+    return { event, fields: { ...fields, ...(root === undefined ? {} : { root }), ...(sleeps ? { block: this.#task !== OOM_REAPER } : {}) } };
   }
 
   /** Runs a part of the policy; its calls belong to a task and a cause. */
-  run<T>(pid: number, at: Where, cause: string, part: () => T): T {
-    [this.#pid, this.#cause, this.#at] = [pid, cause, at];
+  run<T>(pid: number, at: Where & Partial<Pick<TracedEvent, 'source'>>, cause: string, part: () => T): T {
+    [this.#pid, this.#cause, this.#at, this.#task] = [pid, cause, at, at.source?.task ?? ''];
     return part();
   }
 

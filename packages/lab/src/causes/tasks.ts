@@ -28,8 +28,10 @@ export class Tasks {
   /** Numbers of vCPUs that run, in a task that has not shown itself yet. */
   readonly #waiting: number[] = [];
   readonly #session: Session;
-  /** A guest ran while nothing was traced: where, is not known. */
-  #unseen = false;
+  /** Stretches of running while nothing was traced: where a guest ran in them is not known. */
+  #unseen = 0;
+  /** Of each stage 2 on each CPU: how many of those stretches there were when a vCPU was last loaded there. */
+  readonly #loaded = new Map<string, number>();
 
   constructor(session: Session) {
     this.#session = session;
@@ -57,7 +59,7 @@ export class Tasks {
     const { guestTasks } = this.#session.input;
     const pid = thread ?? (guestTasks.size === 1 ? [...guestTasks][0] : undefined);
     const vcpu = this.#vcpus.get(id);
-    this.#unseen ||= !traced;
+    this.#unseen += traced ? 0 : 1;
     if (vcpu !== undefined) {
       this.#ran.add(vcpu);
     }
@@ -93,15 +95,18 @@ export class Tasks {
     if (task.running && task.cpu !== cpu) {
       task.cpu = cpu;
       const { comparison, vm, nested } = this.#session;
-      comparison.optional = this.#unseen;
+      comparison.optional = this.#unseen > 0;
       this.#session.run(pid, event, `vCPU loaded on CPU ${cpu}`, () => (nested === undefined ? vm?.load(task.vcpu, cpu) : nested.load(task.vcpu, cpu)));
       comparison.optional = false;
     }
   }
 
-  /** Whether a load that nothing in the trace explains may have gone before. */
-  get unseen(): boolean {
-    return this.#unseen;
+  /** A vCPU is loaded with a stage 2 on a CPU. Whether another one may have run there unseen since that happened last. */
+  loads(table: number, cpu: number): boolean {
+    const place = `${table} ${cpu}`;
+    const unseen = (this.#loaded.get(place) ?? 0) < this.#unseen;
+    this.#loaded.set(place, this.#unseen);
+    return unseen;
   }
 
   #adopt(pid: number): Task | undefined {

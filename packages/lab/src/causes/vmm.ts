@@ -165,7 +165,7 @@ export class Vmm {
     }
     if (region.size > 0 && !failed(under.step) && hostMemory.areasIn(region.hva, region.hva + region.size).length === 0) {
       hostMemory.add(areaOfSlot(region, this.#slots, sizes));
-      hostMemory.count('host memory area');
+      hostMemory.take('host memory area');
     }
     const outcome = setMemoryRegion(vm, region);
     if (outcome.kind === 'done' ? failed(under.step) : !failed(under.step)) {
@@ -213,7 +213,7 @@ export class Vmm {
    * between are taken for those that the VMM got last. Where that is not traced, so are all.
    */
   #clearLog(under: Under): void {
-    const { vm, hostMemory } = this.#session;
+    const { vm } = this.#session;
     const id = addressArg(under.step, 'slot') ?? -1;
     const slot = vm?.slots.byId(id);
     if (vm === undefined || slot?.dirty === undefined) {
@@ -222,7 +222,6 @@ export class Vmm {
     const { page } = vm.sizes;
     const told = this.#session.input.traced.has('s2_wrprotect') ? writeProtected(under.later(), under.pid) : undefined;
     const got = this.#dirty.get(id);
-    hostMemory.count('dirty-log mask');
     this.#session.undetermined('masks of KVM_CLEAR_DIRTY_LOG', 'steps.json does not tell them; pages between the first and the last of each word are taken for those of the last KVM_GET_DIRTY_LOG');
     const mask = (index: number): boolean => {
       const ipa = slot.ipa + index * page;

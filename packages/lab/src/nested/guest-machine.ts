@@ -2,7 +2,7 @@ import { type Backend, type Features, type NestedGuest, type Outcome, done, refu
 import { type Granule, GRANULES, kvmIpaLimit } from '@granule/geometry';
 import type { HostProfile } from '@granule/kvm';
 import type { KernelTables } from '../replay/kernel-tables.js';
-import type { ReplayOptions } from '../replay/replay.js';
+import type { ReplayOptions } from '../replay/options.js';
 import { readLines } from '../replay/run-directory.js';
 
 /** PARange of a VM with a virtual EL2 is capped (Linux limit_nv_id_reg). */

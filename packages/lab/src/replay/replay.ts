@@ -1,23 +1,12 @@
-import { type Backend, type Outcome, type PhysicalReader, done, refused } from '@granule/contract';
+import { type Outcome, type PhysicalReader, done, refused } from '@granule/contract';
 import { type CheckpointOptions, openCheckpoint } from './checkpoints.js';
+import { contradictionsOf } from './contradictions.js';
 import type { KernelTables } from './kernel-tables.js';
+import type { ReplayOptions } from './options.js';
 import { Replayer } from './replayer.js';
 import type { ReplayReport } from './report.js';
-import { openTraces, readAbout, type RunFiles } from './run-directory.js';
+import { openTraces, readAbout, readSteps } from './run-directory.js';
 import { type Survey, survey } from './survey.js';
-
-export interface ReplayOptions {
-  readonly files: RunFiles;
-  /** Backends by architecture name. */
-  readonly backends: Readonly<Record<string, Backend>>;
-  /** Stop after this checkpoint. */
-  readonly until?: string;
-  /**
-   * Bytes of table pages that the replay may take, default 128 MiB (64 GiB of memory mapped by 4K pages), and that may be loaded of a
-   * kernel table.
-   */
-  readonly tableBytes?: number;
-}
 
 const SOURCE = 'granule replay --ops';
 
@@ -50,7 +39,16 @@ export function replayOps(options: ReplayOptions): Outcome<ReplayReport> {
   if (until !== undefined && !known.value.some(({ checkpoint }) => checkpoint === until)) {
     return noCheckpoint(until, known.value);
   }
-  return new Replayer(options, about.value, surveyed, known.value).run(traces.value);
+  const steps = readSteps(options.files);
+  if (steps.kind !== 'done') {
+    return steps;
+  }
+  const report = new Replayer(options, about.value, surveyed, known.value).run(traces.value);
+  if (report.kind !== 'done') {
+    return report;
+  }
+  const contradictions = steps.value === undefined ? [] : contradictionsOf(surveyed, steps.value);
+  return done({ ...report.value, contradictions, exact: report.value.exact && contradictions.length === 0 });
 }
 
 export function noCheckpoint(until: string, known: readonly KernelTables[]): Outcome<never> {

@@ -3,9 +3,10 @@ import { createTableArena, type TableArena } from '@granule/memory';
 import { createPageTable } from '@granule/pgtable';
 import { isKnownEvent, type DecodedEvent, type RunFile, type TraceFields } from '@granule/snapshot';
 import { withoutDoing } from './answers.js';
-import { type CheckpointOptions, Checkpoints } from './checkpoints.js';
+import { Checkpoints } from './checkpoints.js';
 import { type KernelTables, type PlacedTable, placeTables } from './kernel-tables.js';
 import { isOperation, type KernelRules, type LiveTable, type OperationName, perform } from './operations.js';
+import { PROGRESS_EVENTS, type ReplayOptions } from './options.js';
 import { protLayoutOf } from './prot.js';
 import type { CheckpointComparison, ReplayReport } from './report.js';
 import type { TraceFile } from './run-directory.js';
@@ -24,7 +25,9 @@ const POOL_BYTES = 2 ** 27;
 
 /** Second pass over a run's traces: does what they tell. */
 export class Replayer {
-  readonly #options: CheckpointOptions & { readonly until?: string };
+  readonly #options: ReplayOptions;
+  /** In all traces. */
+  readonly #events: number;
   readonly #about: RunFile;
   readonly #returns: ReadonlySet<string>;
   /** What {@link TracedTable} number i of the survey is. */
@@ -40,9 +43,10 @@ export class Replayer {
   readonly #compared: CheckpointComparison[] = [];
   #made = 0;
 
-  constructor(options: CheckpointOptions & { readonly until?: string }, about: RunFile, survey: Survey, known: readonly KernelTables[]) {
+  constructor(options: ReplayOptions, about: RunFile, survey: Survey, known: readonly KernelTables[]) {
     this.#options = options;
     this.#about = about;
+    this.#events = survey.counts.reduce((sum, { events }) => sum + events, 0);
     this.#returns = survey.returns;
     this.#placed = placeTables(survey.tables, known);
     this.#checkpoints = new Checkpoints(options);
@@ -50,9 +54,10 @@ export class Replayer {
     this.#rules = { prot: protLayoutOf(about.kernel, withBit3, values), attributes: new Map() };
   }
 
-  run(traces: readonly TraceFile[]): Outcome<ReplayReport> {
+  run(traces: readonly TraceFile[]): Outcome<Omit<ReplayReport, 'contradictions'>> {
     const counts: TraceCount[] = [];
     for (const event of eventsOf(traces, counts)) {
+      this.#tell(event);
       const checkpoint = checkpointOf(event.decoded);
       if (checkpoint === undefined) {
         this.#event(event);
@@ -68,7 +73,14 @@ export class Replayer {
         }
       }
     }
+    [...this.#pending.keys()].forEach((pid) => this.#flush(pid));
     return done(this.#report(counts));
+  }
+
+  #tell({ source: { number } }: TracedEvent): void {
+    if (number % PROGRESS_EVENTS === 0) {
+      this.#options.progress?.('events of the trace', number, this.#events);
+    }
   }
 
   #event(event: TracedEvent): void {
@@ -159,6 +171,7 @@ export class Replayer {
     const pending = this.#pending.get(pid);
     if (pending !== undefined) {
       this.#pending.delete(pid);
+      this.#tally.unanswered();
       this.#perform(pending, undefined);
     }
   }
@@ -193,7 +206,7 @@ export class Replayer {
     }
   }
 
-  #report(traces: readonly TraceCount[]): ReplayReport {
+  #report(traces: readonly TraceCount[]): Omit<ReplayReport, 'contradictions'> {
     const tables = this.#compared.flatMap((each) => each.tables);
     const total = (of: 'total' | 'equal' | 'identical'): number => tables.reduce((sum, { mappings }) => sum + mappings[of], 0);
     const problems = this.#compared.some((each) => each.problems.length > 0);

@@ -97,7 +97,14 @@ export interface ReplayReport {
   readonly checkpoints: readonly CheckpointComparison[];
   readonly operations: Readonly<Record<string, OperationCount>>;
   /** Operations whose answer was compared with the kernel's `ret`. */
-  readonly answers: { readonly compared: number; readonly equal: number };
+  readonly answers: {
+    readonly compared: number;
+    readonly equal: number;
+    /** Operations whose return is not in the trace, though others of their function are. */
+    readonly missing: number;
+  };
+  /** What the files of the run say against each other, one sentence each. */
+  readonly contradictions: readonly string[];
   /** The first of those that the core refused or that differ from the kernel's. */
   readonly odd: readonly OddOperation[];
   readonly moreOdd: number;
@@ -120,6 +127,7 @@ export function replayText(report: ReplayReport): string {
   const lines = [
     `Replay of ${report.run}: ${report.kernel}, ${report.cpu}`,
     ...report.traces.map(({ name, events, torn, tornAt, lost }) => `${name}: ${counted(events, 'event')}${torn === 0 ? '' : `, ${torn} torn (${tornAt.map(({ line, what }) => `line ${line}: ${what}`).join('; ')})`}${lost === 0 ? '' : `, ${lost} lost`}`),
+    ...report.contradictions.map((sentence) => `  ! ${sentence}`),
     ...operationLines(report),
     '',
     ...report.checkpoints.flatMap(checkpointLines),
@@ -135,7 +143,7 @@ function operationLines({ operations, answers, odd, moreOdd, otherEvents, unknow
     const others = rest.map(([count, what]) => (count === 0 ? '' : `, ${count} ${what}`));
     return `  ${name.padEnd(20)} ${String(done).padStart(6)} done${others.join('')}`;
   });
-  lines.push(`  ${ofTotal(answers.equal, answers.compared)} answers are the kernel's`);
+  lines.push(`  ${ofTotal(answers.equal, answers.compared)} answers are the kernel's${answers.missing === 0 ? '' : `; undetermined: ${answers.missing}, whose returns are not in the trace`}`);
   for (const { operation, trace, line, outcome, sentence, ret, agrees } of odd) {
     const answer = ret === undefined ? '' : `, the kernel answered ${ret}`;
     lines.push(`  ${agrees ? ' ' : '!'} ${trace}:${line} ${operation}: ${outcome}${answer}: ${sentence}`);

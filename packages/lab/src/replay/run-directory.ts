@@ -1,7 +1,7 @@
 import { type ByteSource, type Failure, type Outcome, type PhysicalReader, done, refused } from '@granule/contract';
 import {
-  inflate, isGzip, linesOf, openImage as openMemory, readRegisters, readRunFile, readSlotsFile, readStepsFile, type RegistersFile, type RunFile, type SlotsFile,
-  type StepsFile,
+  inflate, isGzip, linesOf, openImage as openMemory, readRegisters, readRunFile, readSlotsFile, readStepsFile, textOf, type RegistersFile, type RunFile,
+  type SlotsFile, type StepsFile,
 } from '@granule/snapshot';
 
 /** A run directory: its files by name. Undefined: there is no such file. */
@@ -35,7 +35,7 @@ function readText<T>(files: RunFiles, name: string, read: (text: string) => Outc
   if (content.kind !== 'done' || content.value === undefined) {
     return content as Outcome<undefined>;
   }
-  const value = read([...linesOf(content.value)].join('\n'));
+  const value = read(textOf(content.value));
   return value.kind === 'done' ? value : inFile(name, value);
 }
 
@@ -60,7 +60,7 @@ export function readSlots(files: RunFiles): Outcome<SlotsFile | undefined> {
 
 /** Lines of a text of the run; undefined where it has none of that name. */
 export function readLines(files: RunFiles, name: string): Outcome<readonly string[] | undefined> {
-  return readText(files, name, (text) => done(text.split('\n')));
+  return readText(files, name, (text) => done([...linesOf(text)]));
 }
 
 /** One trace of a run, inflated. */

@@ -1,7 +1,7 @@
 import type { OutputAddress } from '@granule/geometry/bits';
 import { parseAddress, parseWord } from '@granule/geometry/bits';
 import type { TraceFile } from './run-directory.js';
-import { checkpointOf, eventsOf, type TracedEvent } from './trace-pass.js';
+import { checkpointOf, eventsOf, type TraceCount, type TracedEvent } from './trace-pass.js';
 
 /** A table that the trace makes: `s2_init` or `hyp_init`. A `pgt` that is made again is another table. */
 export interface TracedTable {
@@ -24,6 +24,7 @@ export interface Survey {
   readonly tables: readonly TracedTable[];
   /** Checkpoints in the order of their marks. */
   readonly checkpoints: readonly string[];
+  readonly counts: readonly TraceCount[];
   /** Names of operations whose return is traced. */
   readonly returns: ReadonlySet<string>;
   readonly prots: { readonly values: number; readonly withBit3: number };
@@ -69,7 +70,8 @@ export function survey(traces: readonly TraceFile[]): Survey {
   const returns = new Set<string>();
   const prots = { values: 0, withBit3: 0 };
   const names = new TableNames<TracedTable>();
-  for (const event of eventsOf(traces)) {
+  const counts: TraceCount[] = [];
+  for (const event of eventsOf(traces, counts)) {
     const made = tableMadeBy(event);
     if (made !== undefined) {
       tables.push(made);
@@ -85,7 +87,7 @@ export function survey(traces: readonly TraceFile[]): Survey {
     noteRoot(event, names);
     noteFields(event, names, prots);
   }
-  return { tables, checkpoints: [...checkpoints], returns, prots };
+  return { tables, checkpoints: [...checkpoints], counts, returns, prots };
 }
 
 /** TLB maintenance and unmapping print `pgd_phys` beside `pgt` and `mmu`, whatever their name. */

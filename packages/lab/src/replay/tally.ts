@@ -10,7 +10,7 @@ const MAX_ODD = 20;
 /** What the operations of a replay came to. */
 export class Tally {
   readonly #operations: Record<string, OperationCount> = {};
-  readonly #answers = { compared: 0, equal: 0 };
+  readonly #answers = { compared: 0, equal: 0, missing: 0 };
   readonly #odd: OddOperation[] = [];
   #moreOdd = 0;
   /** Of the listed and those beyond: the kernel is not known to agree. */
@@ -28,6 +28,11 @@ export class Tally {
 
   unknown(name: string): void {
     this.#unknownEvents[name] = (this.#unknownEvents[name] ?? 0) + 1;
+  }
+
+  /** The return of an operation is not in the trace, though those of its function are. */
+  unanswered(): void {
+    this.#answers.missing += 1;
   }
 
   /** Counts an operation, and its answer where the kernel's is known. */

@@ -2,6 +2,7 @@ import { type EffectSink, type Failure, type Outcome, done, refused } from '@gra
 import { assembleReport, type MeasuredTotal, type VariantRun } from '../../report/assemble.js';
 import type { MachineReport, RunReport } from '../../report/report.js';
 import { geometryReport, mappingCounts, tablesReport } from '../../report/vm-report.js';
+import type { Progress } from '../../progress.js';
 import { COST_PROFILES, costProfile } from '../../cost/profile.js';
 import { parseDuration } from '../../cost/duration.js';
 import { type Backends, type Configuration, configure, type Misplaced } from '../configure.js';
@@ -14,7 +15,7 @@ import { MachineSide } from './machine-side.js';
 import { nestedReport } from './nested/nested-report.js';
 import { PolicySide } from './policy-side.js';
 import { Recorder } from './recorder.js';
-import { type Progress, Run } from './run.js';
+import { Run } from './run.js';
 import { settingsOf, variantOf } from './variants.js';
 import { World } from './world.js';
 

@@ -1,5 +1,6 @@
 import { type Failure, refused } from '@granule/contract';
 import type { Vcpu } from '@granule/kvm';
+import type { Progress } from '../../progress.js';
 import { SCENARIO_SCHEMA } from '../scenario.js';
 import type { Step } from '../steps.js';
 import type { Findings } from './findings.js';
@@ -8,9 +9,6 @@ import type { Hyp } from './hyp.js';
 import type { MachineSide } from './machine-side.js';
 import { perform } from './perform.js';
 import type { World } from './world.js';
-
-/** Told while steps take long: what, how much of how much. */
-export type Progress = (what: string, done: number, of: number) => void;
 
 /** One run of a scenario's steps. */
 export class Run {
