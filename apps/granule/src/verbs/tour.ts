@@ -206,5 +206,7 @@ function nextLines(path: string): readonly string[] {
     heading(6, 'Next'),
     `  npx granule dump ${image} --regime el10 --filter wx`,
     '  npx granule geometry --granule 16K --ipa 42 --host-granule 16K --host-va 36',
+    '  npx granule run apps/granule/scenarios/device-reset.yaml',
+    '  docs/questions.md: five questions from reviews of KVM/arm, and the commands that answer them',
   ];
 }
