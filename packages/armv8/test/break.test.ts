@@ -61,7 +61,7 @@ describe('mustBreak (DDI 0487 D8.17.1)', () => {
 
   it.each([
     [0, 'bbm.block-size', 'bbm.block-size', 'bbm.contiguous'],
-    [1, 'bbm.block-size', undefined, 'bbm.contiguous'],
+    [1, 'bbm.block-size', undefined, undefined],
     [2, undefined, undefined, undefined],
   ])('with FEAT_BBM level %i: block to table, with nT to table, Contiguous (DDI 0487 D8.17.2)', (level, plain, withNt, contiguous) => {
     const block = 0x4000_07fdn;

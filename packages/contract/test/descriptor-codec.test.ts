@@ -98,7 +98,7 @@ describe('memory types', () => {
     [0x77, 'normal'],
     [0x4f, 'normal-nc-wb'],
     [0xf4, 'normal-wb-nc'],
-  ])('of the MAIR byte %i is %s (DDI 0487 D23.2, MAIR_EL1.Attr<n>)', (byte, memory) => {
+  ])('of the MAIR byte %i is %s (DDI 0487 D24.2, MAIR_EL1.Attr<n>)', (byte, memory) => {
     expect(plainMairMemory(byte)).toBe(memory);
   });
 

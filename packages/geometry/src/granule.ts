@@ -13,7 +13,7 @@ export interface GranuleShape {
   readonly pageBytes: number;
 }
 
-/** The three granules (DDI 0487 D8.2, Translation granules). */
+/** The three granules (DDI 0487 D8.1.1, Translation granules). */
 export const GRANULES: Readonly<Record<Granule, GranuleShape>> = {
   '4K': { granule: '4K', pageShift: 12, stride: 9, pageBytes: 4096 },
   '16K': { granule: '16K', pageShift: 14, stride: 11, pageBytes: 16384 },

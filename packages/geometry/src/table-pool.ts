@@ -99,7 +99,7 @@ function regionProblem({ iaBits, pageShift }: TableGeometry, { start, size, oa }
   const exact = [start, size, output].every((each) => checkAddress(each) && isAligned(each, pageShift));
   if (!exact || size === 0) {
     const sentence = `region at ${start} of ${size} bytes, mapped to ${output}, is not one or more whole pages of ${pow2(pageShift)} bytes`;
-    return refuse('region-not-pages', sentence, 'DDI 0487 D8.2, Translation granules');
+    return refuse('region-not-pages', sentence, 'DDI 0487 D8.1.1, Translation granules');
   }
   if (start + size <= pow2(iaBits)) return undefined;
   const span = `[${hex(start)}, ${hex(start + size)})`;

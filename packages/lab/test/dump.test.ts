@@ -195,7 +195,7 @@ describe('stage 1', () => {
     expect(rows(text)[0].split(',')[4]).toBe(permissions);
   });
 
-  it('counts in what the tables above take away (APTable, UXNTable, PXNTable: DDI 0487 D8.4.3), and SCTLR.WXN', () => {
+  it('counts in what the tables above take away (APTable, UXNTable, PXNTable: DDI 0487 D8.4.1.2), and SCTLR.WXN', () => {
     const limits = (0b11n << 61n) + (1n << 60n) + (1n << 59n);
     const both = new HandmadeMemory()
       .set(ROOT, 0, table(L3) + limits)

@@ -6,7 +6,7 @@ const { read: PR, write: PW, execute: PX, userRead: UR, userWrite: UW, userExecu
 
 /** AP[2:1] of a leaf of a regime with two privilege levels (DDI 0487 D8.4.1). */
 const TWO_LEVELS = [PR | PW, PR | PW | UR | UW, PR, PR | UR] as const;
-/** APTable[1:0]: what the levels below may still have (DDI 0487 D8.4.3). */
+/** APTable[1:0]: what the levels below may still have (DDI 0487 D8.4.1.2). */
 const AP_TABLE = [~0, ~(UR | UW), ~(PW | UW), ~(PW | UR | UW)] as const;
 
 /** Hierarchical limits gathered on the way down: APTable in bits 1:0, then UXNTable (XNTable), PXNTable. */

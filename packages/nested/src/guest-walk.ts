@@ -46,7 +46,7 @@ const FIRST_BLOCK_LEVEL: Readonly<Record<Granule, Level>> = { '4K': 1, '16K': 2,
 /** Access flag of a stage-2 leaf, bit 10. */
 const AF = 1n << 10n;
 
-/** log2 of the entries that the Contiguous bit joins (DDI 0487 D8.6.1): 16; with 16K pages 32 at level 2 and 128 at level 3; with 64K 32. */
+/** log2 of the entries that the Contiguous bit joins (DDI 0487 D8.7.1): 16; with 16K pages 32 at level 2 and 128 at level 3; with 64K 32. */
 function contiguousShift(granule: Granule, level: Level): number {
   return granule === '4K' ? 4 : granule === '16K' && level === FINAL_LEVEL ? 7 : 5;
 }

@@ -27,7 +27,7 @@ const high = (mask: number, value: number, set: string, clear?: string): PtdumpB
 /** With PTE_VALID in the mask, as the first version of the stage-2 dump has it. */
 const valid = ({ maskLo, lo, ...rest }: PtdumpBits): PtdumpBits => ({ ...rest, maskLo: maskLo | VALID, lo: lo | VALID });
 
-/** Descriptor bits: DDI 0487 D8.3.1 and D8.3.2; bits of the high half are numbered from 32. */
+/** Descriptor bits: DDI 0487 D8.3.1; bits of the high half are numbered from 32. */
 const VALID = 1;
 const TYPE = 3;
 const BLOCK = 1;

@@ -4,21 +4,23 @@ import { levelShift } from '@granule/geometry';
 import { leafLegal, plainBits, topField, type LevelShape } from './shape.js';
 
 /**
- * Descriptor layouts of VMSAv8-64 as data. Clauses are of DDI 0487 (K.a numbering): D8.3.1 descriptor formats, D8.4 memory access control,
- * D8.5 hardware updates, D8.6 memory region attributes, D8.7 other fields, D8.17.2 block-size changes.
+ * Descriptor layouts of VMSAv8-64 as data. Clauses are of DDI 0487 (M.a.a numbering): D8.3.1 descriptor formats, D8.4 memory access control,
+ * D8.5 hardware updates, D8.6 memory region attributes, D8.7 other fields, D8.16.3 ASIDs.
  */
 
 type Rows = readonly Row<LevelShape>[];
 
 const FORMATS = 'DDI 0487 D8.3.1';
 const PERMISSIONS = 'DDI 0487 D8.4.1';
-const HIERARCHICAL = 'DDI 0487 D8.4.3';
+const HIERARCHICAL = 'DDI 0487 D8.4.1.2';
 const MEMORY = 'DDI 0487 D8.6';
+const SECURITY = 'DDI 0487 D8.4.6';
 const OTHER = 'DDI 0487 D8.7';
 
 /** Clauses of the fields that both stages have. */
-export const COMMON_CLAUSES = { software: OTHER, shareability: `${MEMORY}.2` } as const;
+export const COMMON_CLAUSES = { software: FORMATS, shareability: MEMORY } as const;
 
+const hasShareability = ({ geometry }: LevelShape): boolean => !geometry.ds;
 const isBlock = ({ level }: LevelShape): boolean => level < 3;
 const twoPrivileges = ({ regime }: LevelShape): boolean => regime === 'el10' || regime === 'el20';
 const onePrivilege = ({ regime }: LevelShape): boolean => regime === 'el2';
@@ -26,13 +28,12 @@ const onePrivilege = ({ regime }: LevelShape): boolean => regime === 'el2';
 const BOTH_STAGES: Rows = [
   { name: IGNORED, msb: 63, lsb: 59, clause: FORMATS, when: ({ features }) => features.hpds2 !== true },
   { name: IGNORED, msb: 63, lsb: 63, clause: FORMATS, when: ({ features }) => features.hpds2 === true },
-  { name: 'PBHA', msb: 62, lsb: 59, clause: OTHER, when: ({ features }) => features.hpds2 === true },
-  { name: 'Software', msb: 58, lsb: 55, clause: OTHER },
+  { name: 'PBHA', msb: 62, lsb: 59, clause: `${OTHER}.2`, when: ({ features }) => features.hpds2 === true },
+  { name: 'Software', msb: 58, lsb: 55, clause: FORMATS },
   { name: 'Contiguous', msb: 52, lsb: 52, clause: `${OTHER}.1` },
   { name: 'DBM', msb: 51, lsb: 51, clause: 'DDI 0487 D8.5.2' },
-  { name: 'nT', msb: 16, lsb: 16, clause: 'DDI 0487 D8.17.2', when: (shape) => isBlock(shape) && (shape.features.bbm ?? 0) > 0 },
+  { name: 'nT', msb: 16, lsb: 16, clause: `${OTHER}.3`, when: (shape) => isBlock(shape) && (shape.features.bbm ?? 0) > 0 },
   { name: 'AF', msb: 10, lsb: 10, clause: 'DDI 0487 D8.5.1' },
-  { name: 'SH', msb: 9, lsb: 8, clause: `${MEMORY}.2`, when: ({ geometry }) => !geometry.ds },
   { name: 'Type', msb: 1, lsb: 1, clause: FORMATS },
   { name: 'Valid', msb: 0, lsb: 0, clause: FORMATS },
 ];
@@ -42,12 +43,13 @@ const STAGE1_LEAF: Rows = [
   { name: 'UXN', msb: 54, lsb: 54, clause: PERMISSIONS, when: twoPrivileges },
   { name: 'PXN', msb: 53, lsb: 53, clause: PERMISSIONS, when: twoPrivileges },
   { name: 'XN', msb: 54, lsb: 54, clause: PERMISSIONS, when: onePrivilege },
-  { name: 'GP', msb: 50, lsb: 50, clause: `${OTHER}.3` },
+  { name: 'GP', msb: 50, lsb: 50, clause: 'DDI 0487 D8.4.5' },
   { name: 'nG', msb: 11, lsb: 11, clause: 'DDI 0487 D8.16.3', when: twoPrivileges },
+  { name: 'SH', msb: 9, lsb: 8, clause: `${MEMORY}.2`, when: hasShareability },
   { name: 'AP[2]', msb: 7, lsb: 7, clause: PERMISSIONS },
   { name: 'AP[1]', msb: 6, lsb: 6, clause: PERMISSIONS, when: twoPrivileges },
   { name: 'RES1', msb: 6, lsb: 6, clause: PERMISSIONS, when: onePrivilege },
-  { name: 'NS', msb: 5, lsb: 5, clause: OTHER },
+  { name: 'NS', msb: 5, lsb: 5, clause: SECURITY },
   { name: 'AttrIndx', msb: 4, lsb: 2, clause: `${MEMORY}.1` },
 ];
 
@@ -55,7 +57,8 @@ const STAGE2_LEAF: Rows = [
   ...BOTH_STAGES,
   { name: 'XN', msb: 54, lsb: 53, clause: 'DDI 0487 D8.4.2', when: ({ features }) => features.xnx === true },
   { name: 'XN', msb: 54, lsb: 54, clause: 'DDI 0487 D8.4.2', when: ({ features }) => features.xnx !== true },
-  { name: 'FnXS', msb: 11, lsb: 11, clause: `${MEMORY}.6`, when: ({ features }) => features.xs === true },
+  { name: 'FnXS', msb: 11, lsb: 11, clause: `${OTHER}.4`, when: ({ features }) => features.xs === true },
+  { name: 'SH', msb: 9, lsb: 8, clause: `${MEMORY}.7`, when: hasShareability },
   { name: 'S2AP', msb: 7, lsb: 6, clause: 'DDI 0487 D8.4.2' },
   { name: 'MemAttr', msb: 5, lsb: 2, clause: `${MEMORY}.5` },
 ];
@@ -70,7 +73,7 @@ const BOTH_TABLES: Rows = [
 
 const STAGE1_TABLE: Rows = [
   ...BOTH_TABLES,
-  { name: 'NSTable', msb: 63, lsb: 63, clause: HIERARCHICAL },
+  { name: 'NSTable', msb: 63, lsb: 63, clause: SECURITY },
   { name: 'APTable', msb: 62, lsb: 61, clause: HIERARCHICAL, when: twoPrivileges },
   { name: 'UXNTable', msb: 60, lsb: 60, clause: HIERARCHICAL, when: twoPrivileges },
   { name: 'PXNTable', msb: 59, lsb: 59, clause: HIERARCHICAL, when: twoPrivileges },

@@ -23,7 +23,7 @@ const EXTENDED: ReadonlyMap<number, MemoryType> = new Map([
   [0xf0, 'normal-tagged'],
 ]);
 
-/** One MAIR_ELx byte by name (DDI 0487 D23.2, MAIR_EL1.Attr<n>). Bit 0 of a Device byte says that it has no XS attribute (FEAT_XS). */
+/** One MAIR_ELx byte by name (DDI 0487 D24.2, MAIR_EL1.Attr<n>). Bit 0 of a Device byte says that it has no XS attribute (FEAT_XS). */
 export function mairMemory(byte: number): MemoryType {
   return EXTENDED.get(byte) ?? plainMairMemory(byte < 0x10 ? byte & ~1 : byte);
 }

@@ -3,7 +3,7 @@ import { optionalSlot, type TableCodec } from '@granule/contract/codec';
 import { putSlot, takeSlot, type Slot } from '@granule/geometry/bits';
 import type { Shape } from './shape.js';
 
-const HIERARCHICAL = 'DDI 0487 D8.4.3';
+const HIERARCHICAL = 'DDI 0487 D8.4.1.2';
 
 /**
  * Attributes of a table descriptor. Stage 2 has none; `el2` has no APTable[0] and no PXNTable; HPD = 1 switches them off (but for NSTable).

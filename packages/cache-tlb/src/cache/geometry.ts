@@ -32,7 +32,7 @@ export function allSetWays(level: number, { sets, ways }: Pick<CacheShape, 'sets
   return Array.from({ length: sets * ways }, (_, index) => ({ level, set: index % sets, way: Math.floor(index / sets) }));
 }
 
-/** CCSIDR_EL1 without FEAT_CCIDX: NumSets − 1, Associativity − 1, log2(line bytes) − 4 (DDI 0487 D23.2, CCSIDR_EL1). */
+/** CCSIDR_EL1 without FEAT_CCIDX: NumSets − 1, Associativity − 1, log2(line bytes) − 4 (DDI 0487 D24.2, CCSIDR_EL1). */
 export function ccsidr({ sets, ways }: Pick<CacheShape, 'sets' | 'ways'>, lineBytes: number): bigint {
   return (BigInt(sets - 1) << 13n) | (BigInt(ways - 1) << 3n) | BigInt(Math.log2(lineBytes) - 4);
 }

@@ -17,7 +17,7 @@ export interface CachedPe {
 export interface CacheConfig {
   readonly memory: MainMemory;
   readonly pes: readonly CachedPe[];
-  /** L1 of each PE. A data cache behaves as physically indexed and tagged, whatever it is (DDI 0487 D7.5, data and unified caches). */
+  /** L1 of each PE. A data cache behaves as physically indexed and tagged, whatever it is (DDI 0487 D8.18.1). */
   readonly data: CacheShape;
   /** `index: 'virtual'`: VIPT, where aliases of a line sit in several sets; otherwise PIPT. */
   readonly instruction: CacheShape & { readonly index: 'virtual' | 'physical' };

@@ -18,7 +18,7 @@ export interface GuestControls {
 
 /**
  * What an operation does when EL1 executes it: an invalidation by set/way also cleans with HCR_EL2.SWIO or VM, one by address with VM, so
- * that a guest cannot lose a line of its host (DDI 0487 C5.3, DC ISW and DC IVAC; D23.2, HCR_EL2.SWIO).
+ * that a guest cannot lose a line of its host (DDI 0487 C5.3, DC ISW and DC IVAC; D24.2, HCR_EL2.SWIO).
  */
 export function guestOperation<T extends DataByAddress | DataBySetWay>(operation: T, { vm, swio }: GuestControls): T | 'CISW' | 'CIVAC' {
   if (operation === 'ISW' && (vm || swio)) return 'CISW';
@@ -98,7 +98,7 @@ export function invalidateInstructions(caches: CacheHierarchy, pe: number, inner
 
 /**
  * IC IVAU: the line of `va` in the instruction caches of the Inner Shareable domain, or of this PE alone for Non-shareable memory. A
- * virtually indexed cache looks in the set of that VA alone: a copy that another VA put elsewhere stays (DDI 0487 D7.5.5, VIPT instruction
+ * virtually indexed cache looks in the set of that VA alone: a copy that another VA put elsewhere stays (DDI 0487 D8.18.2, VIPT instruction
  * caches).
  */
 export function invalidateInstructionLine(caches: CacheHierarchy, pe: number, va: number, pa: OutputAddress, { share }: CachePolicy): void {

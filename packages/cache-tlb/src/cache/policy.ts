@@ -36,7 +36,7 @@ const WRITE_THROUGH: LevelPolicy = { ...WRITE_BACK, through: true };
 const UNCACHED: CachePolicy = { inner: NOT_CACHED, outer: NOT_CACHED, share: 'outer' };
 const SHARES = ['non', 'non', 'outer', 'inner'] as const;
 
-/** A nibble of a MAIR byte, not 0 in the outer place: W0RW, 0100 Non-cacheable (DDI 0487 D23.2, MAIR_EL1). */
+/** A nibble of a MAIR byte, not 0 in the outer place: W0RW, 0100 Non-cacheable (DDI 0487 D24.2, MAIR_EL1). */
 function nibblePolicy(nibble: number): LevelPolicy {
   if (nibble === 0b0100) return NOT_CACHED;
   return { cacheable: true, through: (nibble & 0b0100) === 0, allocatesOnRead: (nibble & 2) !== 0, allocatesOnWrite: (nibble & 1) !== 0 };

@@ -37,7 +37,7 @@ export class Bytes {
     private caches: JudgedCaches,
   ) {}
 
-  /** CTR_EL0: IDC is bit 28, DIC bit 29 (DDI 0487 D23.2). */
+  /** CTR_EL0: IDC is bit 28, DIC bit 29 (DDI 0487 D24.2). */
   identified(ctr: bigint): void {
     this.caches = { idc: ((ctr >> 28n) & 1n) === 1n, dic: ((ctr >> 29n) & 1n) === 1n };
   }

@@ -46,7 +46,7 @@ const DSB: Readonly<Record<DsbDomain, { readonly domain: BarrierDomain; readonly
 
 /**
  * What is under way between PEs: invalidations issued and not complete, descriptor writes that walkers may not see yet, and what a PE may
- * go on using until it synchronises its context (DDI 0487 B2.3 DSB, D8.17, and the requirements on translation table updates). Nothing
+ * go on using until it synchronises its context (DDI 0487 B2.6.9 DSB, D8.17, and the requirements on translation table updates). Nothing
  * happens by itself: what may happen is listed by {@link choices}, {@link descriptors}, {@link early}, {@link unsynchronised} and
  * {@link registers}, and whoever explores decides. Nothing decided, everything happens as late as barriers allow.
  *

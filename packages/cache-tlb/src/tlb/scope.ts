@@ -41,7 +41,7 @@ function regimeOf(operation: TlbiOperation, { e2h, tge }: TlbiIssuer): TlbRegime
   }
 }
 
-/** How far an operation reaches when this PE issues it: what EL1 means to be local, HCR_EL2.FB broadcasts (DDI 0487 D23.2, HCR_EL2.FB). */
+/** How far an operation reaches when this PE issues it: what EL1 means to be local, HCR_EL2.FB broadcasts (DDI 0487 D24.2, HCR_EL2.FB). */
 export function reachOf({ reach }: TlbiOperation, { el, forceBroadcast }: TlbiIssuer): TlbiReach {
   return reach === 'local' && el === 1 && forceBroadcast === true ? 'inner' : reach;
 }

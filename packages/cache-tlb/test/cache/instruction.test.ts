@@ -75,7 +75,7 @@ describe('modified code', () => {
   });
 });
 
-/** DDI 0487 D23.2, through the backend's register layouts. */
+/** DDI 0487 D24.2, through the backend's register layouts. */
 describe('identification', () => {
   const facts = { lineBytes: 64, zeroBytes: 64, instructionIndex: 'virtual', outer: true, idc: false, dic: true } as const;
   const fields = (name: string, value: bigint): Readonly<Record<string, bigint>> => {

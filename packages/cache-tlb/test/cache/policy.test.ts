@@ -8,7 +8,7 @@ const brief = ({ inner, outer, share }: CachePolicy): string => {
   return `${level(inner)} ${level(outer)} ${share}`;
 };
 
-/** DDI 0487 D23.2, MAIR_EL1.Attr<n>; B2.10 for shareability. */
+/** DDI 0487 D24.2, MAIR_EL1.Attr<n>; B2.10 for shareability. */
 describe('the policy of a memory type', () => {
   it.each([
     [0x00, 0, 'nc nc outer'],

@@ -350,7 +350,7 @@ describe('a listener', () => {
   });
 });
 
-/** HCR_EL2.CD is bit 32, ID bit 33, DC bit 12 (DDI 0487 D23.2, HCR_EL2). */
+/** HCR_EL2.CD is bit 32, ID bit 33, DC bit 12 (DDI 0487 D24.2, HCR_EL2). */
 describe('the controls of caches', () => {
   const HCR = (1n << 31n) | 1n;
   const inMemory = ({ machine }: ReturnType<typeof cachedGuest>): number => {

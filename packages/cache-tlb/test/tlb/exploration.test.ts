@@ -101,7 +101,7 @@ function outcomes(steps: readonly Step[], first = OLD): string[] {
   }
 }
 
-/** DDI 0487 D8.17.1 and B2.3 (DSB): unmapping a page, and what each missing step lets through. */
+/** DDI 0487 D8.17.1 and B2.6.9 (DSB): unmapping a page, and what each missing step lets through. */
 describe('an unmapped page, over all choices', () => {
   const whole = [write(0), dsb('ishst'), tlbi(), dsb(), isb()];
 

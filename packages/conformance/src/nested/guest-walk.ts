@@ -136,7 +136,7 @@ const blockAtThree: WalkCase = {
   prepare: (_, { tables }) => { tables.put(tables.at(0, 3), tables.leaf(2, 0)); },
 };
 
-/** log2 of the entries that the Contiguous bit joins (DDI 0487 D8.6.1). */
+/** log2 of the entries that the Contiguous bit joins (DDI 0487 D8.7.1). */
 const CONTIGUOUS: readonly (readonly [Vtcr, Level, number])[] = [
   [V40, 3, 4],
   [V40, 2, 4],

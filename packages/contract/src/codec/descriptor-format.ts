@@ -173,14 +173,13 @@ export class DescriptorFormat implements Format {
     if (slotChanges(ns, oldLo, oldHi, newLo, newHi)) return breaks.physicalSpace;
     if (this.leaf.memoryKey(oldLo, oldHi) !== this.leaf.memoryKey(newLo, newHi)) return breaks.memoryType;
     if (slotChanges(sh, oldLo, oldHi, newLo, newHi)) return breaks.shareability;
-    if (slotChanges(contiguous, oldLo, oldHi, newLo, newHi)) {
-      if (!this.bbmPermits(this.nT(oldLo, oldHi, level) && this.nT(newLo, newHi, level))) return breaks.contiguous;
-    }
+    // FEAT_BBM level 1 permits this live, nT or not (DDI 0487 D8.17.2, R_KHRBC).
+    if (this.parts.bbm < 1 && slotChanges(contiguous, oldLo, oldHi, newLo, newHi)) return breaks.contiguous;
     if (nG !== undefined && takeSlot(nG, oldLo, oldHi) === 1 && takeSlot(nG, newLo, newHi) === 0) return breaks.global;
     return undefined;
   }
 
-  /** FEAT_BBM level 2 permits a live change of size, level 1 that of a block with nT set. */
+  /** FEAT_BBM level 2 permits a live change between table and block, level 1 that of a block with nT set. */
   private bbmPermits(notTranslating: boolean): boolean {
     const { bbm } = this.parts;
     return bbm >= 2 || (bbm === 1 && notTranslating);

@@ -7,7 +7,7 @@ import { done, refused, type Outcome } from '../outcome.js';
  */
 export const DEVICE_MEMORY: readonly MemoryType[] = ['device-nGnRnE', 'device-nGnRE', 'device-nGRE', 'device-GRE'];
 
-/** SH[1:0] (DDI 0487 D8.6.2; DDI 0406C B3.8, Shareability, Long-descriptor format). */
+/** SH[1:0] (DDI 0487 D8.6.2, D8.6.7; DDI 0406C B3.8, Shareability, Long-descriptor format). */
 export const SHAREABILITY: readonly Shareability[] = ['non', 'reserved', 'outer', 'inner'];
 
 type Cacheability = 'nc' | 'wt' | 'wb';
@@ -34,7 +34,7 @@ function nibbleCacheability(nibble: number): Cacheability {
   return (nibble & 0b0100) === 0 ? 'wt' : 'wb';
 }
 
-/** One byte of a MAIR by name, without what extensions of ARMv8 add (DDI 0487 D23.2, MAIR_EL1.Attr<n>; DDI 0406C B4.1, MAIR0). */
+/** One byte of a MAIR by name, without what extensions of ARMv8 add (DDI 0487 D24.2, MAIR_EL1.Attr<n>; DDI 0406C B4.1, MAIR0). */
 export function plainMairMemory(byte: number): MemoryType {
   const outer = byte >> 4;
   const inner = byte & 0xf;

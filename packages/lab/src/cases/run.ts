@@ -66,7 +66,7 @@ function changes({ updates }: Translation): CaseChanges {
   });
 }
 
-/** The exception level that an abort of an access is taken to (DDI 0487 D1.3, AArch64.AbortException). */
+/** The exception level that an abort of an access is taken to (DDI 0487 D1.4, AArch64.AbortException). */
 function targetOf(operation: Operation, out: Translation, { setting, features }: Bench): number {
   const { type, stage } = out.fault;
   const external = type === 'external-abort-on-walk' && features.ras === true && (setting.hcr & TEA) !== 0n;

@@ -31,7 +31,7 @@ const NO_WRITE = 2;
 const NO_UX = 4;
 const NO_PX = 8;
 
-/** What a table descriptor adds to the limits of those above it (DDI 0487 D8.4.3). */
+/** What a table descriptor adds to the limits of those above it (DDI 0487 D8.4.1.2). */
 export function inherit(above: Inherited, table: TableAttributes): Inherited {
   return above | (table.apTable & 3) | (table.uxnTable ? NO_UX : 0) | (table.pxnTable ? NO_PX : 0);
 }

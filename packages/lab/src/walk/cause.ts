@@ -131,5 +131,5 @@ function blameRegisters(run: Run, fault: FaultValue, address: bigint | undefined
       : `${hex(part.start)} to ${hex(part.end)}`,
   );
   const where = address === undefined ? 'the address' : hex(address);
-  return { registers, clause: armv7 ? 'DDI 0406C B3.6.4' : 'DDI 0487 D8.2.3', why: `${where} is outside of ${sizes.join(' and ')}` };
+  return { registers, clause: armv7 ? 'DDI 0406C B3.6.4' : 'DDI 0487 D8.2.4', why: `${where} is outside of ${sizes.join(' and ')}` };
 }

@@ -52,7 +52,7 @@ function tableThat(run: Run, fetches: readonly Fetch[], says: (table: TableAttri
   return fetches.slice(0, -1).find(({ lo, hi }) => says(format.decodeTable(lo, hi)));
 }
 
-/** AP and APTable (DDI 0487 D8.4.1, D8.4.3). */
+/** AP and APTable (DDI 0487 D8.4.1). */
 function stage1Data(run: Run, fetches: readonly Fetch[]): Blame {
   const { format } = run.tables[0];
   const { el, type } = run.access;
@@ -70,7 +70,7 @@ function stage1Data(run: Run, fetches: readonly Fetch[]): Blame {
   return { ...fieldOf(format, table ?? fetch, 'APTable', 'APTable[1]', 'AP[1]'), why };
 }
 
-/** UXN, PXN, XN, their table bits, WXN, and that EL1 does not execute what EL0 may write (DDI 0487 D8.4.1, D8.4.3; DDI 0406C B3.7.2). */
+/** UXN, PXN, XN, their table bits, WXN, and that EL1 does not execute what EL0 may write (DDI 0487 D8.4.1; DDI 0406C B3.7.2). */
 function stage1Fetch(run: Run, fetches: readonly Fetch[]): Blame {
   const { format } = run.tables[0];
   const [{ unprivileged, wxn }] = run.controls.stage1;

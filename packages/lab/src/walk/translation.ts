@@ -48,7 +48,7 @@ class FlaggedMemory implements DescriptorMemory {
   }
 }
 
-/** The offset of an address in one of these ranges; bit 55 chooses the range where the top byte is ignored (DDI 0487 D8.2.3). */
+/** The offset of an address in one of these ranges; bit 55 chooses the range where the top byte is ignored (DDI 0487 D8.2.4). */
 export function offsetOf(tables: RegimeTables, address: bigint): InputAddress | undefined {
   if (!tables.topByteIgnored || tables.format.stage === 2) {
     return offsetIn(tables, address);

@@ -28,7 +28,7 @@ export class Fault extends Error {
   }
 }
 
-/** EncodeLDFSC (DDI 0487, J1.3.3). */
+/** EncodeLDFSC (DDI 0487 J1.3, Shared pseudocode). */
 export function encodeLDFSC({ type, level }: Fault): bigint {
   if (level < 0) {
     if (type === 'external') return 0b010011n;

@@ -55,7 +55,7 @@ export function resetRegisters(backend: Backend): Registers {
   return { [sctlr]: encoded(backend, sctlr, {}), ...(tcr === 'TTBCR' ? { TTBCR: encoded(backend, tcr, { EAE: 1 }) } : {}) };
 }
 
-/** A register of EL1 by its AArch64 name is, to an AArch32 guest, the one of the same name without the level (DDI 0487 D1.6, mapping of System registers). */
+/** A register of EL1 by its AArch64 name is, to an AArch32 guest, the one of the same name without the level (DDI 0487 D1.10.1, mapping of System registers). */
 export function registerName(backend: Pick<Backend, 'name'>, name: string): string {
   return archNames(backend) === ARMV8 ? name : name === 'TCR_EL1' ? 'TTBCR' : name.replace(/_EL1$/, '');
 }
