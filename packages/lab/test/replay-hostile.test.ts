@@ -87,16 +87,41 @@ describe('a damaged run directory', () => {
     expect(exact).toBeLessThan(30);
   }, 30_000);
 
-  it('whose trace has a torn line is told so by file, line and event, and the rest is replayed', () => {
+  it('whose trace has an event torn in the middle is refused by file, line and field; or, if asked, the rest is replayed', () => {
     const name = NAMES.find((each) => each.startsWith('end.trace'))!;
     const lines = new TextDecoder().decode(bytesOf(name)).split('\n');
     const at = lines.findIndex((line) => line.includes(': s2_map: '));
     const torn = lines.map((line, i) => (i === at ? line.slice(0, line.indexOf('addr=')) : line)).join('\n');
     const files = { open: (each: string) => (RUN.has(each) ? bytesSource(each === name ? new TextEncoder().encode(torn) : bytesOf(each)) : undefined) };
-    const causes = replayCauses({ files, backends: { armv8 } });
-    expect(causes.kind === 'done' && causesText(causes.value)).toContain(`torn lines (1): ${name.replace(/\.gz$/u, '')}:${at + 1}: the fields of s2_map are torn;`);
-    const ops = replayOps({ files, backends: { armv8 } });
-    expect(ops.kind === 'done' && replayText(ops.value)).toContain(`1 torn (line ${at + 1}: the fields of s2_map are torn)`);
+    const place = `${name.replace(/\.gz$/u, '')}:${at + 1}`;
+    const what = 'field addr of s2_map is missing or cut off';
+    for (const replay of [replayCauses, replayOps]) {
+      expect(replay({ files, backends: { armv8 } })).toMatchObject({ kind: 'refused', id: 'trace.torn', sentence: `${place}: ${what}.` });
+    }
+    const causes = replayCauses({ files, backends: { armv8 }, torn: 'skip' });
+    expect(causes.kind === 'done' && causesText(causes.value)).toContain(`torn lines (1): ${place}: ${what};`);
+    const ops = replayOps({ files, backends: { armv8 }, torn: 'skip' });
+    expect(ops.kind === 'done' && replayText(ops.value)).toContain(`1 torn (line ${at + 1}: ${what})`);
+  });
+
+  it.each([
+    ['an event that ends within its beginning', (line: string) => line.slice(0, line.indexOf(']')), { id: 'trace.torn' }],
+    ['a line that is no event', () => ' => kvm_handle_guest_abort', { kind: 'done' }],
+  ])('with %s', (_, change, outcome) => {
+    const name = NAMES.find((each) => each.startsWith('end.trace'))!;
+    const lines = new TextDecoder().decode(bytesOf(name)).split('\n');
+    const at = lines.findIndex((line) => line.includes(': kvm_exit: '));
+    const text = lines.map((line, i) => (i === at ? change(line) : line)).join('\n');
+    const files = { open: (each: string) => (RUN.has(each) ? bytesSource(each === name ? new TextEncoder().encode(text) : bytesOf(each)) : undefined) };
+    expect(replayOps({ files, backends: { armv8 } })).toMatchObject(outcome);
+  });
+
+  it('whose trace ends within its last line is replayed, and the line is told', () => {
+    const name = NAMES.find((each) => each.startsWith('end.trace'))!;
+    const text = new TextDecoder().decode(bytesOf(name));
+    const cut = text + text.trimEnd().split('\n').at(-1)!.split(']')[0];
+    const files = { open: (each: string) => (RUN.has(each) ? bytesSource(each === name ? new TextEncoder().encode(cut) : bytesOf(each)) : undefined) };
+    expect(replayOps({ files, backends: { armv8 } })).toMatchObject({ kind: 'done', value: { traces: [{ torn: 1 }] } });
   });
 
   it.each(NAMES)('without %s ends in a report or in one sentence', (missing) => {

@@ -34,7 +34,7 @@ export {
   type Step,
   type StepsFile,
 } from './run-files.js';
-export { decodeTraceEvent, isKnownEvent, type DecodedEvent, type TraceEventName, type TraceFields } from './trace-events.js';
+export { decodeTraceEvent, isKnownEvent, tornField, type DecodedEvent, type TraceEventName, type TraceFields } from './trace-events.js';
 export { type PrintableEvent, printTrace, traceLine, traceText } from './trace-printer.js';
-export { parseTraceLine, readTrace, type Trace, type TraceEvent } from './trace.js';
+export { parseTraceLine, readTrace, type SkippedLine, type Trace, type TraceEvent } from './trace.js';
 export { readCases, readMachines } from './translation-cases.js';

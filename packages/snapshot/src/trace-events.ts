@@ -154,6 +154,19 @@ export function decodeTraceEvent({ event, text }: Pick<TraceEvent, 'event' | 'te
   return fields && ({ event, fields } as DecodedEvent);
 }
 
+/**
+ * The first field of a known event that is missing, cut off, or beyond 2^53; undefined where there is none. An event that is a sentence is read as a whole: of it
+ * the answer is `text`.
+ */
+export function tornField({ event, text }: Pick<TraceEvent, 'event' | 'text'>): string | undefined {
+  if (!isKnownEvent(event) || decodeTraceEvent({ event, text }) !== undefined) {
+    return undefined;
+  }
+  const kinds: Readonly<Record<string, Kind | Optional>> | undefined = Object.hasOwn(PROBES, event) ? PROBES[event as keyof typeof PROBES] : undefined;
+  const torn = Object.entries(kinds ?? {}).find(([name, kind]) => probeFields({ [name]: kind }, text) === undefined);
+  return torn?.[0] ?? 'text';
+}
+
 type Value = ValueOf<Kind>;
 
 function probeFields(kinds: Readonly<Record<string, Kind | Optional>>, text: string): Record<string, Value> | undefined {

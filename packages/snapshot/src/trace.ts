@@ -19,13 +19,23 @@ export interface TraceEvent {
   readonly text: string;
 }
 
+/** A line of a trace that holds no event. */
+export interface SkippedLine {
+  /** From 1. */
+  readonly line: number;
+  /** It begins as an event does: the rest is torn. */
+  readonly begun: boolean;
+}
+
 /** The events of a text, read as they are asked for; the counts are those of what has been read. */
 export interface Trace extends Iterable<TraceEvent> {
   readonly events: number;
   /** Lines that are neither an event nor a comment nor empty. */
   readonly skipped: number;
-  /** Which these are, from 1: the first few. */
-  readonly skippedLines: readonly number[];
+  /** Which these are, the first few. */
+  readonly skippedLines: readonly SkippedLine[];
+  /** Number of the last line that is no comment and not empty; 0: there was none yet. */
+  readonly lastLine: number;
   /** Events that the kernel says it lost: the ring buffer was full. */
   readonly lost: number;
 }
@@ -43,6 +53,9 @@ const LINE = /^\s*(\S.{0,14})-(\d+)\s+(?:\([\s\d-]*\)\s+)?\[(\d+)\]\s+(?:(\S{4,6
  */
 const LOST = /^\s*(?:cpu:|CPU:)\d+ \[(?:LOST (\d+) EVENTS|(?:(\d+) )?EVENTS DROPPED)\]\s*$/u;
 
+/** How an event begins: task, pid and CPU. */
+const BEGINNING = /^\s*\S.{0,14}-\d+\s+(?:\([\s\d-]*\)\s+)?\[\d/u;
+
 /** Skipped lines that are told one by one. */
 const FEW = 8;
 
@@ -58,7 +71,8 @@ class TraceReader implements Trace {
   events = 0;
   skipped = 0;
   lost = 0;
-  readonly skippedLines: number[] = [];
+  lastLine = 0;
+  readonly skippedLines: SkippedLine[] = [];
   readonly #lines: Generator<string>;
   #line = 0;
 
@@ -72,13 +86,14 @@ class TraceReader implements Trace {
       if (/^\s*(?:#|$)|^cpus=\d+$|^CPU \d+ is empty$/u.test(line)) {
         continue;
       }
+      this.lastLine = this.#line;
       const event = parseTraceLine(line, this.events, this.#line);
       const lost = event === undefined ? LOST.exec(line) : null;
       if (lost !== null) {
         this.lost += Number(lost[1] ?? lost[2] ?? 1);
       } else if (event === undefined) {
         this.skipped += 1;
-        if (this.skippedLines.length < FEW) this.skippedLines.push(this.#line);
+        if (this.skippedLines.length < FEW) this.skippedLines.push({ line: this.#line, begun: BEGINNING.test(line) });
       } else {
         this.events += 1;
         yield event;

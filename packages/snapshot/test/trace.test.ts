@@ -1,6 +1,6 @@
 import type { ByteSource } from '@granule/contract';
 import { bytesSource } from '@granule/memory';
-import { decodeTraceEvent, isKnownEvent, linesOf, parseTraceLine, readTrace, textOf } from '@granule/snapshot';
+import { decodeTraceEvent, isKnownEvent, linesOf, parseTraceLine, readTrace, textOf, tornField } from '@granule/snapshot';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { sampleText } from './samples.js';
@@ -51,7 +51,7 @@ describe('a trace', () => {
       [0, 2],
       [1, 8],
     ]);
-    expect([trace.skipped, trace.skippedLines]).toEqual([3, [3, 7, 9]]);
+    expect([trace.skipped, trace.skippedLines]).toMatchObject([3, [{ line: 3 }, { line: 7 }, { line: 9 }]]);
   });
 
   it.each([
@@ -168,4 +168,15 @@ describe('the fields of an event', () => {
     expect([range('0x00ffff9'), range('0x00ffff9920000')]).toEqual([undefined, undefined]);
     expect(range('0x00ffff99200000')).toMatchObject({ fields: { end: 0xffff_9920_0000 } });
   });
+});
+
+it.each([
+  ['s2_map', 'pgt=0x10 addr=0x1000 size=0x1000 phys=0x2000 prot=0xf flags=0x8', undefined],
+  ['s2_map', 'pgt=0x10 addr=0x1000 size=0x1000 ph', 'phys'],
+  ['s2_map', 'pgt=0x10 addr=0xfffffffffffffff0 size=0x1000 phys=0x2000 prot=0xf flags=0x8', 'addr'],
+  ['kvm_entry', 'PC: 0x80', undefined],
+  ['kvm_entry', 'PC', 'text'],
+  ['sched_switch', 'anything', undefined],
+])('of %s with "%s" the first field that is torn is %s', (event, text, field) => {
+  expect(tornField({ event, text })).toBe(field);
 });

@@ -12,6 +12,7 @@ interface Options {
   readonly ops?: boolean;
   readonly until?: string;
   readonly explain?: readonly string[];
+  readonly skipTorn?: boolean;
   readonly json?: boolean;
 }
 
@@ -33,14 +34,15 @@ export function command(): Command {
     .option('--ops', 'the traced page-table operations drive the core')
     .option('--until <CHECKPOINT>', 'stop after this checkpoint')
     .option('--explain <IPA...>', 'what made and removed the entries of shadow stage 2s for addresses of a nested guest')
+    .option('--skip-torn', 'go on behind events that are torn in the middle of a trace; what they told is undetermined')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLE)
     .action(run);
 }
 
-function run(path: string, { ops, until, explain, json }: Options): void {
+function run(path: string, { ops, until, explain, skipTorn, json }: Options): void {
   const progress = progressOf();
-  const options = { files: runFiles(path), backends: BACKENDS, progress: progress.told, ...(until === undefined ? {} : { until }) };
+  const options = { files: runFiles(path), backends: BACKENDS, progress: progress.told, ...(until === undefined ? {} : { until }), ...(skipTorn && { torn: 'skip' as const }) };
   if (ops === true && explain !== undefined) {
     throw new CommandFailure('--explain: it tells what the policy did, so that --ops does not go with it.');
   }

@@ -7,6 +7,7 @@ import type { ReplayOptions } from '../replay/options.js';
 import { noCheckpoint, surveyCheckpoints } from '../replay/replay.js';
 import { openTraces, readAbout, readLines, readSlots, readSteps } from '../replay/run-directory.js';
 import { type Survey, survey, type TracedTable } from '../replay/survey.js';
+import { tornInside } from '../replay/torn.js';
 import { eventsOf, type TraceCount, type TracedEvent } from '../replay/trace-pass.js';
 import { isCall } from './actual.js';
 import { kernelAsTraced } from './kernel.js';
@@ -53,6 +54,10 @@ export function openRun(options: ReplayOptions): Outcome<OpenRun> {
     return slots;
   }
   const surveyed = survey(traces.value);
+  const torn = tornInside(surveyed.counts, options);
+  if (torn !== undefined) {
+    return torn;
+  }
   const known = surveyCheckpoints(options, surveyed);
   if (known.kind !== 'done') {
     return known;

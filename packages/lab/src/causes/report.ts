@@ -1,7 +1,7 @@
 import { counted } from '../dump/summary.js';
 import { type EntryHistory, historyLines } from './history.js';
 import { checkpointLines, ofTotal, type CheckpointComparison, type Place } from '../replay/report.js';
-import type { TornLine } from '../replay/trace-pass.js';
+import type { TornLine } from '../replay/torn.js';
 
 /** A call that the policy and the kernel do not have in common. */
 export interface CallDifference extends Place {
@@ -54,7 +54,7 @@ export interface CausesReport {
   readonly kernelGiven: readonly string[];
   readonly vtcr: Pair<string>;
   readonly vmid: { readonly ours: number; readonly kernel: number };
-  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number; readonly tornAt: readonly TornLine[]; readonly lost: number }[];
+  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number; readonly tornAt: readonly TornLine[]; readonly brokenAt?: TornLine; readonly lost: number }[];
   /** Causes by name. */
   readonly causes: Readonly<Record<string, number>>;
   readonly calls: Readonly<Record<string, CallCount>>;

@@ -13,6 +13,8 @@ export interface ReplayOptions {
    * kernel table.
    */
   readonly tableBytes?: number;
+  /** An event that is torn in the middle of a trace: refused (default), or skipped, counted and told as undetermined. The last line of a trace may be torn. */
+  readonly torn?: 'refuse' | 'skip';
   /** Told now and then how many events are done. */
   readonly progress?: Progress;
 }

@@ -7,6 +7,7 @@ import { Replayer } from './replayer.js';
 import type { ReplayReport } from './report.js';
 import { openTraces, readAbout, readSteps } from './run-directory.js';
 import { type Survey, survey } from './survey.js';
+import { tornInside } from './torn.js';
 
 const SOURCE = 'granule replay --ops';
 
@@ -31,6 +32,10 @@ export function replayOps(options: ReplayOptions): Outcome<ReplayReport> {
     return traces;
   }
   const surveyed = survey(traces.value);
+  const torn = tornInside(surveyed.counts, options);
+  if (torn !== undefined) {
+    return torn;
+  }
   const known = surveyCheckpoints(options, surveyed);
   if (known.kind !== 'done') {
     return known;

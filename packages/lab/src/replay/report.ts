@@ -1,6 +1,6 @@
 import { counted } from '../dump/summary.js';
 import type { ProtLayout } from './prot.js';
-import type { TornLine } from './trace-pass.js';
+import type { TornLine } from './torn.js';
 
 /** A leaf in words; addresses and descriptors are `0x…` texts, sizes bytes. */
 export interface LeafText {
@@ -92,7 +92,7 @@ export interface ReplayReport {
   readonly kernel: string;
   readonly cpu: string;
   readonly prot: ProtLayout;
-  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number; readonly tornAt: readonly TornLine[]; readonly lost: number }[];
+  readonly traces: readonly { readonly name: string; readonly events: number; readonly torn: number; readonly tornAt: readonly TornLine[]; readonly brokenAt?: TornLine; readonly lost: number }[];
   /** In the order of their marks, up to the one asked for. */
   readonly checkpoints: readonly CheckpointComparison[];
   readonly operations: Readonly<Record<string, OperationCount>>;

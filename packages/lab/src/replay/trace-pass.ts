@@ -1,5 +1,6 @@
 import { decodeTraceEvent, type DecodedEvent, isKnownEvent, readTrace, type TraceEvent } from '@granule/snapshot';
 import type { TraceFile } from './run-directory.js';
+import { type TornLine, TornLines } from './torn.js';
 
 /** One event of a run's traces. */
 export interface TracedEvent {
@@ -11,12 +12,7 @@ export interface TracedEvent {
   readonly decoded: DecodedEvent | undefined;
 }
 
-export interface TornLine {
-  readonly line: number;
-  readonly what: string;
-}
-
-/** Torn lines of a trace that are told one by one. */
+/** Torn lines of all traces that are told one by one. */
 const FEW = 4;
 
 /** What reading a trace came to. */
@@ -26,7 +22,9 @@ export interface TraceCount {
   /** Lines that are not an event, and known events whose fields are torn or beyond 2^53. */
   torn: number;
   /** The first few of them: the line, and what is wrong there. */
-  readonly tornAt: TornLine[];
+  readonly tornAt: readonly TornLine[];
+  /** Where it is torn in the middle; absent: nowhere ({@link TornLines.end}). */
+  readonly brokenAt?: TornLine;
   /** Events that the kernel says it lost. */
   lost: number;
 }
@@ -37,18 +35,19 @@ export function* eventsOf(traces: readonly TraceFile[], counts: TraceCount[] = [
     const count: TraceCount = { name, events: 0, torn: 0, tornAt: [], lost: 0 };
     counts.push(count);
     const trace = readTrace(content);
+    const torn = new TornLines();
     for (const source of trace) {
       const decoded = decodeTraceEvent(source);
       count.events += 1;
-      if (decoded === undefined && isKnownEvent(source.event)) {
-        count.torn += 1;
-        count.tornAt.push({ line: source.line, what: `the fields of ${source.event} are torn` });
+      if (decoded !== undefined) {
+        torn.whole(source.event);
+      } else if (isKnownEvent(source.event)) {
+        torn.torn(source);
       }
       yield { trace: name, line: source.line, source, decoded };
     }
-    count.torn += trace.skipped;
-    count.tornAt.push(...trace.skippedLines.map((line) => ({ line, what: 'no event is there' })));
-    count.tornAt.sort((a, b) => a.line - b.line).splice(FEW);
+    count.torn = torn.count + trace.skipped;
+    Object.assign(count, torn.end(trace));
     count.lost = trace.lost;
   }
 }
