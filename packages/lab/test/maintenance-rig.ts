@@ -7,6 +7,7 @@ import { createTableArena, SparseMemory } from '@granule/memory';
 import { context, createTranslation, readerMemory, translate, type Access, type Context } from '@granule/mmu';
 import { createPageTable, type GranulePageTable } from '@granule/pgtable';
 import { hypMap, hypUnmap } from '@granule/pgtable/hyp';
+import { random as randomBelow } from '../src/scenario/run/random.js';
 
 export function must<T>(outcome: Outcome<T>): T {
   if (outcome.kind !== 'done') throw new Error(outcome.sentence);
@@ -83,15 +84,10 @@ function registersOf(setup: Setup, format: Format, root: number): Registers {
   }
 }
 
-/** Numbers in [0, 1), the same for the same seed (mulberry32). */
+/** Numbers in [0, 1), the same for the same seed. */
 export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
+  const next = randomBelow(seed);
+  return () => next(2 ** 32) / 2 ** 32;
 }
 
 export const KINDS = ['read', 'write', 'fetch'] as const;

@@ -26,7 +26,9 @@ export class TornLines {
   torn(source: TraceEvent): void {
     this.count += 1;
     if (this.#few.length < FEW || !this.#first.has(source.event)) {
-      const torn = { line: source.line, what: `field ${tornField(source)} of ${source.event} is missing or cut off` };
+      const field = tornField(source);
+      const what = `${field === 'text' ? 'the text' : `field ${field}`} of ${source.event} is missing or cut off`;
+      const torn = { line: source.line, what };
       if (this.#few.length < FEW) this.#few.push(torn);
       if (!this.#first.has(source.event)) this.#first.set(source.event, torn);
     }

@@ -22,9 +22,9 @@ export interface TraceCount {
   /** Lines that are not an event, and known events whose fields are torn or beyond 2^53. */
   torn: number;
   /** The first few of them: the line, and what is wrong there. */
-  readonly tornAt: readonly TornLine[];
+  tornAt: readonly TornLine[];
   /** Where it is torn in the middle; absent: nowhere ({@link TornLines.end}). */
-  readonly brokenAt?: TornLine;
+  brokenAt?: TornLine;
   /** Events that the kernel says it lost. */
   lost: number;
 }
@@ -47,7 +47,7 @@ export function* eventsOf(traces: readonly TraceFile[], counts: TraceCount[] = [
       yield { trace: name, line: source.line, source, decoded };
     }
     count.torn = torn.count + trace.skipped;
-    Object.assign(count, torn.end(trace));
+    ({ tornAt: count.tornAt, brokenAt: count.brokenAt } = torn.end(trace));
     count.lost = trace.lost;
   }
 }

@@ -1,18 +1,16 @@
-/** A small generator (mulberry32): the same seed gives the same numbers everywhere. */
+import { random } from '../../src/scenario/run/random.js';
+
+/** The same seed gives the same numbers everywhere. */
 export class Random {
-  #state: number;
+  readonly #next: (count: number) => number;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
+    this.#next = random(seed);
   }
 
   /** 0 … 2^32 − 1. */
   word(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
+    return this.#next(2 ** 32);
   }
 
   below(n: number): number {

@@ -7,7 +7,7 @@ import { SCENARIO_SCHEMA } from '../scenario.js';
 import { answerName } from './aborts.js';
 import { archNames, type ArchNames, isVmRegister, registerName, resetRegisters } from './arch.js';
 import { valueOf } from './bytes.js';
-import type { HostView } from './nested/guest-hypervisor.js';
+import type { HostView } from './nested/scenario-hypervisor.js';
 import { random } from './random.js';
 import type { GuestAccess, GuestSide, Seen, World } from './world.js';
 

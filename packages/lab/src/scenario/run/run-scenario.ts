@@ -1,4 +1,5 @@
 import { type EffectSink, type Failure, type Outcome, done, refused } from '@granule/contract';
+import { GRANULES } from '@granule/geometry';
 import { assembleReport, type MeasuredTotal, type VariantRun } from '../../report/assemble.js';
 import type { MachineReport, RunReport } from '../../report/report.js';
 import { geometryReport, mappingCounts, tablesReport } from '../../report/vm-report.js';
@@ -154,7 +155,7 @@ function forArch(scenario: Scenario, arch: keyof Backends | undefined): { readon
 
 function runVariant(given: Scenario, variant: Variant | undefined, options: RunOptions): VariantRun | Misplaced {
   const { scenario, arch, notes } = forArch(given, options.arch);
-  const page = { '4K': 2 ** 12, '16K': 2 ** 14, '64K': 2 ** 16 }[scenario.host?.granule ?? '4K'];
+  const page = 2 ** GRANULES[scenario.host?.granule ?? '4K'].pageShift;
   const work = workOfScenario(scenario, page);
   if (work > MOST) {
     const sentence = `The steps come to ${work.toLocaleString('en')} accesses and table entries, and a run does at most ${MOST.toLocaleString('en')}.`;

@@ -1,10 +1,11 @@
 import { type AccessType, type Effect, type EffectSink, type Failure, type FaultValue, type Format, type Outcome, type Registers, DONE } from '@granule/contract';
 import { allSetWays, encodeSetWay } from '@granule/cache-tlb';
+import { GRANULES } from '@granule/geometry';
 import { createTableArena, type TableArena } from '@granule/memory';
 import { Backing, type CacheEmulation, createVm, DeferredCaches, linuxCaches, PerCpuCaches, setManualDirtyLog, setMemoryRegion, setSplitChunk, type Vcpu, type Vm, VmidAllocator, type VmOptions } from '@granule/kvm';
 import { backingOf, type Configuration, type Misplaced } from '../configure.js';
 import type { Scenario } from '../scenario.js';
-import { GuestHypervisor } from './nested/guest-hypervisor.js';
+import { ScenarioHypervisor } from './nested/scenario-hypervisor.js';
 import type { Recorder } from './recorder.js';
 
 const DEFAULT_IPA_BITS = 40;
@@ -58,7 +59,7 @@ export class World {
   readonly emulation: CacheEmulation;
   readonly vcpus: Vcpu[] = [];
   /** Absent: the guest is none. */
-  readonly hypervisor: GuestHypervisor | undefined;
+  readonly hypervisor: ScenarioHypervisor | undefined;
   #vm: Vm | undefined;
   side!: GuestSide;
   /** The stage-2 table is gone. */
@@ -70,12 +71,12 @@ export class World {
     readonly recorder: Recorder,
   ) {
     const { host, tables, features, pes } = config;
-    const pageShift = { '4K': 12, '16K': 14, '64K': 16 }[host.granule];
+    const { pageShift } = GRANULES[host.granule];
     this.hostMemory = new Backing(2 ** pageShift);
     this.vmids = new VmidAllocator(features.vmidBits);
     this.arena = createTableArena({ pageShift, base: tables.start, maxPages: tables.bytes / 2 ** pageShift, initialPages: config.initialPages });
     this.emulation = { 'linux': () => linuxCaches, 'per-cpu': () => new PerCpuCaches(pes, allLines(config)), 'xen-deferred': () => new DeferredCaches() }[scenario.vm?.cacheEmulation ?? 'linux']();
-    this.hypervisor = scenario.vm?.nested === undefined ? undefined : GuestHypervisor.of(this);
+    this.hypervisor = scenario.vm?.nested === undefined ? undefined : ScenarioHypervisor.of(this);
     scenario.memory?.forEach((each) => this.hostMemory.add(backingOf(each, 2 ** pageShift)));
   }
 

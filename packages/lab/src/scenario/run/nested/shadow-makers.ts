@@ -40,18 +40,31 @@ export interface OtherTable {
  */
 export class ShadowMakers {
   readonly found: OtherTable[] = [];
-  readonly #made: Made[] = [];
+  /** By context; then by bytes, of which there are few, and by first address: the last that was made there. */
+  readonly #made = new Map<number, Map<number, Map<number, Made>>>();
   readonly #known = new Map<Made, OtherTable>();
 
   constructor(private readonly key: string) {}
 
   mapped(made: Made): void {
-    this.#made.push(made);
+    const { context, start, end } = made;
+    const bySize = this.#made.get(context) ?? new Map<number, Map<number, Made>>();
+    const byStart = bySize.get(end - start) ?? new Map<number, Made>();
+    this.#made.set(context, bySize.set(end - start, byStart.set(start, made)));
+  }
+
+  #at(context: number, address: number): Made | undefined {
+    let last: Made | undefined;
+    this.#made.get(context)?.forEach((byStart, bytes) => {
+      const made = byStart.get(address - (address % bytes));
+      last = made !== undefined && made.event >= (last?.event ?? 0) ? made : last;
+    });
+    return last;
   }
 
   /** An address was used; the entry that was made there last is what it went by. */
   used({ context, address, state, vcpu, event }: Use): void {
-    const made = this.#made.findLast((each) => each.context === context && each.start <= address && address < each.end);
+    const made = this.#at(context, address);
     if (made === undefined || made.vcpu === vcpu || sameTable(made.state, state)) {
       return;
     }

@@ -1,45 +1,44 @@
 import { type Failure, refused } from '@granule/contract';
 import { hex } from '@granule/geometry/bits';
+import type { Vcpu } from '@granule/kvm';
 import { SCENARIO_SCHEMA } from '../../scenario.js';
-import type { SingleStep, StepOf } from '../../steps.js';
+import type { StepOf } from '../../steps.js';
 import type { MachineSide } from '../machine-side.js';
 import type { Run } from '../run.js';
 import { chainReport } from './chain-report.js';
-import type { GuestHypervisor } from './guest-hypervisor.js';
+import type { ScenarioHypervisor } from './scenario-hypervisor.js';
 
-interface AtEl2 {
+interface Asked {
   readonly side: MachineSide;
-  readonly hypervisor: GuestHypervisor;
+  readonly hypervisor: ScenarioHypervisor;
+  readonly vcpu: Vcpu;
 }
 
-/** The guest hypervisor, whose step it is. */
-function hypervisorOf(run: Run, step: SingleStep): AtEl2 | Failure {
+/** The vCPU whose step it is. Refused: `scenario.fidelity`; `scenario.step`, where the guest is no hypervisor, or the vCPU is not where the step must find it. */
+function asked(run: Run, step: StepOf<'stage2' | 'enter' | 'leave' | 'chain'>, inGuest: boolean): Asked | Failure {
   const side = run.machine(step.do);
   if ('kind' in side) {
     return side;
   }
   const { hypervisor } = run.world;
-  return hypervisor === undefined
-    ? refused('scenario.step', `${step.do} is a step of a guest that is a hypervisor: vm.nested says that it is one.`, SCENARIO_SCHEMA)
-    : { side, hypervisor };
-}
-
-function elsewhere(step: SingleStep & { readonly vcpu?: number | undefined }, inside: boolean): Failure {
-  return refused('scenario.step', `${step.do}: vCPU ${step.vcpu ?? 0} is ${inside ? 'in its nested guest' : 'at virtual EL2, not in a nested guest'}.`, SCENARIO_SCHEMA);
+  if (hypervisor === undefined) {
+    return refused('scenario.step', `${step.do} is a step of a guest that is a hypervisor: vm.nested says that it is one.`, SCENARIO_SCHEMA);
+  }
+  const vcpu = run.vcpu(step.vcpu);
+  if ((hypervisor.vm.guestOf(vcpu) !== undefined) !== inGuest) {
+    const where = inGuest ? 'at virtual EL2, not in a nested guest' : 'in its nested guest';
+    return refused('scenario.step', `${step.do}: vCPU ${vcpu.id} is ${where}.`, SCENARIO_SCHEMA);
+  }
+  return { side, hypervisor, vcpu };
 }
 
 /** Its stores are those of virtual EL2. */
 export function stage2(run: Run, step: StepOf<'stage2'>): Failure | undefined {
-  const at = hypervisorOf(run, step);
+  const at = asked(run, step, false);
   if ('kind' in at) {
     return at;
   }
-  const { hypervisor } = at;
-  const vcpu = run.vcpu(step.vcpu);
-  if (hypervisor.vm.guestOf(vcpu) !== undefined) {
-    return elsewhere(step, true);
-  }
-  const table = hypervisor.table(step);
+  const table = at.hypervisor.table(step);
   if (table.kind !== 'done') {
     return table;
   }
@@ -48,7 +47,7 @@ export function stage2(run: Run, step: StepOf<'stage2'>): Failure | undefined {
     return changed;
   }
   for (const { address, value } of table.value.stores()) {
-    const seen = run.world.side.access(vcpu, { type: 'write', at: address, bytes: 8, value, privileged: true, left: 1, stride: 8 });
+    const seen = run.world.side.access(at.vcpu, { type: 'write', at: address, bytes: 8, value, privileged: true, left: 1, stride: 8 });
     if (seen.kind !== 'done') {
       const sentence = `The descriptor at ${hex(address)} can't be stored: it is no memory of the VM's.`;
       return seen.kind === 'failed' ? seen.failure : refused('scenario.step', sentence, SCENARIO_SCHEMA);
@@ -58,52 +57,43 @@ export function stage2(run: Run, step: StepOf<'stage2'>): Failure | undefined {
 }
 
 export function enter(run: Run, step: StepOf<'enter'>): Failure | undefined {
-  const at = hypervisorOf(run, step);
+  const at = asked(run, step, false);
   if ('kind' in at) {
     return at;
   }
-  const vcpu = run.vcpu(step.vcpu);
-  if (at.hypervisor.vm.guestOf(vcpu) !== undefined) {
-    return elsewhere(step, true);
-  }
-  const state = at.hypervisor.state(step.vmid, step.table);
+  const { side, hypervisor, vcpu } = at;
+  const state = hypervisor.state(step.vmid, step.table);
   if (state.kind !== 'done') {
     return state;
   }
-  at.hypervisor.entered(vcpu, state.value);
-  at.side.enter(vcpu);
-  at.hypervisor.vm.enter(vcpu, state.value, at.side.peOf(vcpu));
-  at.side.enter(vcpu);
+  hypervisor.entered(vcpu, state.value);
+  side.enter(vcpu);
+  hypervisor.vm.enter(vcpu, state.value, side.peOf(vcpu));
+  side.enter(vcpu);
   return undefined;
 }
 
 export function leave(run: Run, step: StepOf<'leave'>): Failure | undefined {
-  const at = hypervisorOf(run, step);
+  const at = asked(run, step, true);
   if ('kind' in at) {
     return at;
   }
-  const vcpu = run.vcpu(step.vcpu);
-  if (at.hypervisor.vm.guestOf(vcpu) === undefined) {
-    return elsewhere(step, false);
-  }
-  at.side.enter(vcpu);
-  at.hypervisor.vm.leave(vcpu);
-  at.side.enter(vcpu);
+  const { side, hypervisor, vcpu } = at;
+  side.enter(vcpu);
+  hypervisor.vm.leave(vcpu);
+  side.enter(vcpu);
   return undefined;
 }
 
 export function chain(run: Run, step: StepOf<'chain'>): Failure | undefined {
-  const at = hypervisorOf(run, step);
+  const at = asked(run, step, true);
   if ('kind' in at) {
     return at;
   }
-  const vcpu = run.vcpu(step.vcpu);
-  const found = at.hypervisor.chain(vcpu, step.at);
-  const context = at.hypervisor.vm.contextOf(vcpu);
-  if (found === undefined || context === undefined) {
-    return elsewhere(step, false);
-  }
-  run.findings.chains.push(chainReport(run.world.recorder.phase, vcpu.id, context.index, found));
+  const { side, hypervisor, vcpu } = at;
+  side.enter(vcpu);
+  const { context, chain: found } = hypervisor.chain(vcpu, step.at);
+  run.findings.chains.push(chainReport(run.world.recorder.phase, vcpu.id, context, found));
   if (step.expect !== undefined) {
     run.findings.expect(`shadow at ${hex(step.at)} of vCPU ${vcpu.id}`, step.expect.standing, found.standing);
   }

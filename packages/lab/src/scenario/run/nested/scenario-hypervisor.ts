@@ -7,7 +7,7 @@ import { SCENARIO_SCHEMA } from '../../scenario.js';
 import type { StepOf } from '../../steps.js';
 import type { World } from '../world.js';
 import { chainTables } from './chain-tables.js';
-import { GuestTable } from './guest-tables.js';
+import { GuestStage2 } from './guest-stage2.js';
 import { type OtherTable, ShadowMakers } from './shadow-makers.js';
 
 /** Memory of the machine as the host's kernel sees it. */
@@ -20,10 +20,10 @@ const BYTES = 8;
 const VMID = 48n;
 
 /** The guest as a hypervisor: its stage-2 tables, the registers that it enters its guests with, and what KVM makes of them. */
-export class GuestHypervisor {
+export class ScenarioHypervisor {
   readonly options: NestedOptions;
   readonly history = new ShadowHistory();
-  readonly #tables = new Map<number, GuestTable>();
+  readonly #tables = new Map<number, GuestStage2>();
   /** By vCPU: VTTBR_EL2, VTCR_EL2 and HCR_EL2.VM as they stand. */
   readonly #states = new Map<Vcpu, NestedState>();
   readonly #makers: ShadowMakers;
@@ -41,10 +41,10 @@ export class GuestHypervisor {
   }
 
   /** Undefined: this host's features give no VM a legal IPA size. */
-  static of(world: World): GuestHypervisor | undefined {
+  static of(world: World): ScenarioHypervisor | undefined {
     const { backend, features, host } = world.config;
     const guest = guestOfMachine(backend, features, host.granule);
-    return guest && new GuestHypervisor(world, guest);
+    return guest && new ScenarioHypervisor(world, guest);
   }
 
   get vm(): NestedVm {
@@ -55,13 +55,13 @@ export class GuestHypervisor {
     return this.options.key!;
   }
 
-  /** The table that steps speak of by the address of its first page. Refused: `scenario.step`, and what {@link GuestTable} refuses. */
-  table(step: StepOf<'stage2'>): Outcome<GuestTable> {
+  /** The table that steps speak of by the address of its first page. Refused: `scenario.step`, and what {@link GuestStage2} refuses. */
+  table(step: StepOf<'stage2'>): Outcome<GuestStage2> {
     const there = this.#tables.get(step.table);
     if (there !== undefined) {
       return done(there);
     }
-    const made = GuestTable.make(this.options, step);
+    const made = GuestStage2.make(this.options, step);
     if (made.kind === 'done') {
       this.#tables.set(step.table, made.value);
     }
@@ -116,12 +116,17 @@ export class GuestHypervisor {
     return this.#makers.found;
   }
 
-  /** An address of a vCPU's nested guest through all tables; undefined: it is at virtual EL2. */
-  chain(vcpu: Vcpu, address: number): ShadowChain | undefined {
+  /**
+   * An address of a vCPU's nested guest through all tables, and which context it runs with.
+   * @throws RangeError where the vCPU is not loaded in a nested guest
+   */
+  chain(vcpu: Vcpu, address: number): { readonly context: number; readonly chain: ShadowChain } {
     const [context, state] = [this.vm.contextOf(vcpu), this.vm.guestOf(vcpu)];
-    return context === undefined || state === undefined
-      ? undefined
-      : shadowChain(address, context, state, chainTables(this.options, this.world.vm, this.vm.stage2Of(vcpu), this.history));
+    if (context === undefined || state === undefined) {
+      throw new RangeError(`vCPU ${vcpu.id} runs no nested guest.`);
+    }
+    const tables = chainTables(this.options, this.world.vm, this.vm.stage2Of(vcpu), this.history);
+    return { context: context.index, chain: shadowChain(address, context, state, tables) };
   }
 
   #heard(event: ShadowEvent): void {

@@ -1,5 +1,5 @@
 import { type Outcome, done, DONE, refused } from '@granule/contract';
-import { stage2Geometry, type Granule } from '@granule/geometry';
+import { type Granule, GRANULES, stage2Geometry } from '@granule/geometry';
 import { hex } from '@granule/geometry/bits';
 import { createTableArena } from '@granule/memory';
 import type { NestedOptions } from '@granule/kvm';
@@ -10,10 +10,9 @@ import { type Store, storesOf } from '../stores.js';
 
 const DEFAULT_IPA_BITS = 40;
 const MAX_PAGES = 4096;
-const PAGE_SHIFT: Readonly<Record<Granule, number>> = { '4K': 12, '16K': 14, '64K': 16 };
 
 /** A stage-2 table of a guest hypervisor, as it means it to be; its memory has what it has stored so far. */
-export class GuestTable {
+export class GuestStage2 {
   readonly #stored = new Map<number, bigint>();
 
   private constructor(
@@ -31,9 +30,9 @@ export class GuestTable {
   }
 
   /** An empty one. Refused: what geometry, page-table core and backend refuse of the machine that the guest hypervisor sees. */
-  static make({ guest }: NestedOptions, { table: base, granule = guest.hostGranule, ipaBits = DEFAULT_IPA_BITS }: StepOf<'stage2'>): Outcome<GuestTable> {
+  static make({ guest }: NestedOptions, { table: base, granule = guest.hostGranule, ipaBits = DEFAULT_IPA_BITS }: StepOf<'stage2'>): Outcome<GuestStage2> {
     const { backend, paBits, features } = guest;
-    const pageShift = PAGE_SHIFT[granule];
+    const pageShift = GRANULES[granule].pageShift;
     if (base % 2 ** pageShift !== 0) {
       return refused('scenario.step', `table ${hex(base)} is not a multiple of the page size, ${2 ** pageShift} bytes.`, SCENARIO_SCHEMA);
     }
@@ -51,7 +50,7 @@ export class GuestTable {
       return table;
     }
     const registers = backend.registers.encodeStage2({ geometry: geometry.value, features: { ...features, paBits }, ha: false, root: table.value.root });
-    return registers.kind === 'done' ? done(new GuestTable(table.value, base, granule, ipaBits, registers.value.vtcr)) : registers;
+    return registers.kind === 'done' ? done(new GuestStage2(table.value, base, granule, ipaBits, registers.value.vtcr)) : registers;
   }
 
   /** Maps and unmaps. Refused: a table that was made otherwise, and what the core refuses. */
